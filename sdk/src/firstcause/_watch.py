@@ -1,0 +1,150 @@
+"""The watch: one thread that looks at event loops, waits and the interpreter while work is in flight.
+
+Idle processes pay nothing: the thread sleeps until a unit begins. Armed, it asks each loop every
+20 ms to answer; the lateness of the answer is the stall, and while none comes the loop's stack is
+read, so that the function in the way can be named. Waits for held resources are sampled too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from time import perf_counter_ns
+from types import FrameType
+from weakref import WeakKeyDictionary
+
+from ._guard import guard
+from .diagnosis.clock import PROCESS, Clock, RunDelay
+from .diagnosis.holders import WAITS
+
+TICK_S = 0.02
+LATE_NS = 5_000_000
+"""Answers within this are ordinary scheduling, not a stall."""
+GIL_LATE_NS = 3_000_000
+
+
+class LoopWatch:
+    """One event loop's clock, and the question that is on its way to it."""
+
+    __slots__ = ("asked", "clock", "ident", "loop", "where")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.clock = loop, Clock()
+        self.ident = threading.get_ident()
+        self.asked = 0
+        self.where = ""
+
+    def ask(self, now: int) -> None:
+        """Ask the loop to answer, or look at its stack while the last question is open."""
+        if self.asked:
+            if now - self.asked >= TICK_S * 1e9:
+                self.where = stuck_at(self.ident) or self.where
+            return
+        self.asked, self.where = now, ""
+        try:
+            self.loop.call_soon_threadsafe(self._answer)
+        except RuntimeError:
+            self.asked = 0  # the loop is closed
+
+    def _answer(self) -> None:
+        late = perf_counter_ns() - self.asked
+        self.asked = 0
+        if late > LATE_NS:
+            self.clock.stalled(late, self.where)
+
+
+class Watch:
+    """Process-wide; `enter` and `leave` around each unit arm and disarm it."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread: threading.Thread | None = None
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopWatch] = WeakKeyDictionary()
+
+    def clock_for(self, loop: asyncio.AbstractEventLoop) -> Clock:
+        """The clock of a running loop, made on its own thread at first use."""
+        found = self._loops.get(loop)
+        if found is None:
+            found = self._loops[loop] = LoopWatch(loop)
+        return found.clock
+
+    def enter(self) -> int:
+        """A unit begins; returns how many are in flight now."""
+        with self._lock:
+            self.in_flight += 1
+            count = self.in_flight
+        if count == 1:
+            self._arm()
+        return count
+
+    def leave(self) -> None:
+        """A unit ended."""
+        with self._lock:
+            self.in_flight -= 1
+
+    def _arm(self) -> None:
+        if self._thread is None:
+            PROCESS.install()
+            self._thread = threading.Thread(target=self._run, name="firstcause-watch", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def after_fork(self) -> None:
+        """The child has neither the parent's thread nor its units."""
+        self.__init__()  # type: ignore[misc]
+
+    def stop(self) -> None:
+        """End the thread; for tests and shutdown."""
+        self._stop = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        delay = RunDelay()
+        pause = threading.Event()
+        while not self._stop:
+            if self.in_flight <= 0 and not WAITS:
+                self._wake.clear()
+                if self.in_flight <= 0:
+                    self._wake.wait()
+            before, queued = perf_counter_ns(), delay.read()
+            pause.wait(TICK_S)
+            now = perf_counter_ns()
+            with guard("watch"):
+                self._look(now, now - before - int(TICK_S * 1e9) - (delay.read() - queued))
+
+    def _look(self, now: int, late: int) -> None:
+        if late > GIL_LATE_NS:
+            PROCESS.gil_ns += late
+        for watched in list(self._loops.values()):
+            watched.ask(now)
+        WAITS.tick(now)
+
+
+def stuck_at(ident: int) -> str:
+    """`function (file:line)` of the innermost frame of a thread that is not the runtime's own."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None and _is_runtime(frame):
+        frame = frame.f_back
+    return "" if frame is None else place_of(frame)
+
+
+def place_of(frame: FrameType) -> str:
+    """`function (file:line)` with the last two parts of the file's path."""
+    name = os.sep.join(frame.f_code.co_filename.split(os.sep)[-2:])
+    return f"{frame.f_code.co_name} ({name}:{frame.f_lineno})"
+
+
+_LIBRARY = (os.path.dirname(os.__file__), os.path.dirname(__file__))
+
+
+def _is_runtime(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith("<") or name.startswith(_LIBRARY)
+
+
+WATCH = Watch()

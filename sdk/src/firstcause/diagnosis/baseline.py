@@ -1,0 +1,95 @@
+"""What a route's good requests spend, per resource.
+
+The robust middle (median) of the faster half of good requests; a resource that a request did not
+use counts as zero. The sample is a reservoir that decays with a half-life of a day, so a slow
+growth is not absorbed and an incident never becomes normal.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import threading
+from collections.abc import Mapping
+from statistics import median_low
+
+HALF_LIFE_S = 86_400.0
+SAMPLES = 128
+WARM = 20
+"""Under this many samples a baseline is cold: the raw share is used and the verdict flagged."""
+EVERY = 16
+ROUTES = 512
+"""Routes with a baseline of their own; later ones stay cold."""
+
+
+class Baseline:
+    """One route's reservoir; `shares` and `wall` are nanoseconds."""
+
+    __slots__ = ("_heap", "_new", "_tie", "samples", "shares", "wall")
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.shares: dict[str, int] = {}
+        self.wall = 0
+        self._heap: list[tuple[float, int, int, Mapping[str, int]]] = []
+        self._new = self._tie = 0
+
+    @property
+    def cold(self) -> bool:
+        """Whether there are too few samples to compare with."""
+        return self.samples < WARM
+
+    def add(self, wall: int, shares: Mapping[str, int], now_s: float, draw: float) -> None:
+        """Offer a good request; `draw` is uniform on (0, 1).
+
+        Forward decay (Cormode et al. 2009): priority = age weight plus Gumbel noise, keep the largest.
+        """
+        priority = now_s * math.log(2) / HALF_LIFE_S - math.log(-math.log(draw))
+        self.samples += 1
+        self._tie += 1
+        entry = (priority, self._tie, wall, shares)
+        if len(self._heap) < SAMPLES:
+            heapq.heappush(self._heap, entry)
+        elif priority > self._heap[0][0]:
+            heapq.heapreplace(self._heap, entry)
+        else:
+            return
+        self._new += 1
+        if self.samples == WARM or (self._new >= EVERY and not self.cold):
+            self._compute()
+
+    def _compute(self) -> None:
+        self._new = 0
+        half = sorted(self._heap, key=lambda entry: entry[2])[: (len(self._heap) + 1) // 2]
+        resources = {resource for entry in half for resource in entry[3]}
+        self.shares = {r: median_low(entry[3].get(r, 0) for entry in half) for r in resources}
+        self.wall = sum(self.shares.values())
+
+
+class Baselines:
+    """All routes' baselines of this process."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, Baseline] = {}
+        self._lock = threading.Lock()
+        self._random = random.Random()
+
+    def of(self, route: str) -> Baseline:
+        """The baseline of a route; a cold, shared one beyond the bound on routes."""
+        found = self._routes.get(route)
+        if found is None:
+            if len(self._routes) >= ROUTES:
+                return _NONE
+            found = self._routes.setdefault(route, Baseline())
+        return found
+
+    def learn(self, route: str, wall: int, shares: Mapping[str, int], now_s: float) -> None:
+        """Offer a good request's shares to its route's baseline."""
+        baseline = self.of(route)
+        if baseline is not _NONE:
+            with self._lock:
+                baseline.add(wall, shares, now_s, self._random.random() or 0.5)
+
+
+_NONE = Baseline()

@@ -1,0 +1,139 @@
+"""What the runtime withheld: the stall clock.
+
+A wait must not be billed for our own slowness: a 10 ms answer read by a busy event loop looks
+like 300 ms. Each clock accumulates, in nanoseconds, the time in which ready work could not run:
+
+    loop      a ready callback had to wait for the event loop, blocked or computing
+    runqueue  this thread was runnable, and another one (of any process) had the core
+    gc        collector pauses
+    gil       lateness of the interpreter lock, as a sleeping thread sees it
+
+Readings are immutable tuples in that order, replaced on every change, so that "nothing was
+withheld" is one identity test.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from time import perf_counter_ns
+
+Parts = tuple[int, int, int, int]
+ZERO: Parts = (0, 0, 0, 0)
+REFRESH_NS = 2_000_000
+"""Run-queue waits are read from the kernel at most this often per clock (a read costs about 1 µs)."""
+NAMES = ("runtime:loop", "runtime:runqueue", "runtime:gc", "runtime:gil")
+
+
+class RunDelay:
+    """Nanoseconds the *calling thread* waited on a run queue (Linux `schedstat`, field two).
+
+    `read` returns 0 where the kernel does not tell, so callers need no special case.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    def read(self) -> int:
+        """The total so far; ask only on the thread that made this object."""
+        if self._fd < 0:
+            return 0
+        try:
+            return int(os.pread(self._fd, 96, 0).split()[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class Process:
+    """Collector pauses and interpreter-lock lateness of the whole process, fed by `install` and the watch."""
+
+    def __init__(self) -> None:
+        self.gc_ns = 0
+        self.gil_ns = 0
+        self._began = 0
+        self._installed = False
+
+    def install(self) -> None:
+        """Start counting collector pauses; safe to call again."""
+        if not self._installed:
+            self._installed = True
+            gc.callbacks.append(self._collected)
+
+    def _collected(self, phase: str, _info: object) -> None:
+        if phase == "start":
+            self._began = perf_counter_ns()
+        elif self._began:
+            self.gc_ns += perf_counter_ns() - self._began
+
+
+PROCESS = Process()
+_local = threading.local()
+
+
+class Clock:
+    """The stall readings one thread of execution sees; one per event loop, one per worker thread."""
+
+    __slots__ = ("_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "parts", "where")
+
+    def __init__(self) -> None:
+        self.parts: Parts = ZERO
+        self.where = ""
+        """Where the loop was last seen stuck (function and line), for a verdict's detail."""
+        self._ident = threading.get_ident()
+        self._delay = RunDelay()
+        self._runqueue = self._delay.read()
+        self._gc, self._gil, self._next = PROCESS.gc_ns, PROCESS.gil_ns, 0
+
+    def stalled(self, ns: int, where: str = "") -> None:
+        """Add loop lateness seen by the watch; call on the loop's own thread."""
+        loop, runqueue, collector, gil = self.parts
+        self.parts = (loop + ns, runqueue, collector, gil)
+        self.where = where or self.where
+
+    def read(self, now: int) -> Parts:
+        """The readings at `now`, refreshed from the kernel when due and on the clock's own thread."""
+        if now >= self._next and threading.get_ident() == self._ident:
+            self._refresh(now)
+        return self.parts
+
+    def _refresh(self, now: int) -> None:
+        self._next = now + REFRESH_NS
+        runqueue, pauses, lateness = self._delay.read(), PROCESS.gc_ns, PROCESS.gil_ns
+        waited, paused, late = runqueue - self._runqueue, pauses - self._gc, lateness - self._gil
+        if waited > 0 or paused > 0 or late > 0:
+            self._runqueue, self._gc, self._gil = runqueue, pauses, lateness
+            loop, before, collector, gil = self.parts
+            self.parts = (loop, before + max(0, waited), collector + max(0, paused), gil + max(0, late))
+
+
+def thread_clock() -> Clock:
+    """The calling thread's own clock, for code that runs without an event loop."""
+    clock: Clock | None = getattr(_local, "clock", None)
+    if clock is None or clock._ident != threading.get_ident():
+        clock = _local.clock = Clock()
+    return clock
+
+
+def withheld(before: Parts, after: Parts, wall: int) -> tuple[int, Parts]:
+    """How much of `wall` the runtime withheld between two readings, and by which part.
+
+    Loop lateness contains run-queue waits, pauses and lock lateness of the loop's own thread,
+    so those are taken off it first; the sum never exceeds `wall`.
+    """
+    left = wall
+    runqueue = min(left, after[1] - before[1])
+    left -= runqueue
+    collector = min(left, after[2] - before[2])
+    left -= collector
+    loop = min(left, max(0, after[0] - before[0] - runqueue - collector))
+    left -= loop
+    gil = min(left, max(0, after[3] - before[3] - runqueue - collector - loop))
+    return wall - left + gil, (loop, runqueue, collector, gil)

@@ -1,0 +1,54 @@
+"""The watch sees a stuck loop, names the function in the way, and sleeps while nothing is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter_ns
+
+from firstcause._watch import LATE_NS, LoopWatch, Watch
+
+
+def block(until_ns: int) -> None:
+    """Keep the loop's thread busy."""
+    while perf_counter_ns() < until_ns:
+        pass
+
+
+async def test_a_blocked_loop_is_measured_and_named() -> None:
+    """At least half of a 300 ms block is accounted as loop lateness, under the name of the function."""
+    watch = Watch()
+    clock = watch.clock_for(asyncio.get_running_loop())
+    watch.enter()
+    try:
+        answered = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(lambda: None)
+        began = perf_counter_ns()
+        block(began + 300_000_000)
+        asyncio.get_running_loop().call_soon(answered.set_result, None)
+        await answered
+        blocked = perf_counter_ns() - began
+        assert blocked / 2 <= clock.parts[0] <= blocked
+        assert "block (sdk/test_watch.py" in clock.where
+    finally:
+        watch.leave()
+        watch.stop()
+
+
+async def test_a_question_that_is_answered_in_time_is_no_stall() -> None:
+    """An idle loop withholds nothing."""
+    watched = LoopWatch(asyncio.get_running_loop())
+    now = perf_counter_ns()
+    watched.ask(now)
+    assert now == watched.asked
+    watched.asked = perf_counter_ns() - LATE_NS // 100
+    watched._answer()
+    assert (0, 0) == (watched.asked, watched.clock.parts[0])
+
+
+def test_a_closed_loop_is_left_alone() -> None:
+    """Asking a loop that is gone neither raises nor stays open."""
+    loop = asyncio.new_event_loop()
+    watched = LoopWatch(loop)
+    loop.close()
+    watched.ask(perf_counter_ns())
+    assert 0 == watched.asked
