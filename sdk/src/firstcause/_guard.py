@@ -13,7 +13,7 @@ from types import TracebackType
 
 _log = logging.getLogger("firstcause")
 _counts: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 _seen: set[str] = set()
 _strict = False
 
@@ -47,7 +47,7 @@ def strict(on: bool) -> None:
 def after_fork() -> None:
     """A child may inherit the lock in its locked state: take a fresh one."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 class guard:

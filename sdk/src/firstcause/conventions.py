@@ -1,0 +1,138 @@
+"""The single list of telemetry names, resource kinds and cause ids.
+
+Dashboards, alerts, docs and code may only use names from here; `docs/telemetry.md` is generated
+from it. Standard names (OpenTelemetry semantic conventions, stable) wherever they exist; ours
+begin with `firstcause.`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Default bucket edges; every objective in use is added, so that both sides of it are exact."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One instrument: `attributes` maps each name to the most values it may take."""
+
+    name: str
+    unit: str
+    kind: str
+    description: str
+    attributes: dict[str, int] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+_BAD = {"http.route": 200, "outcome": 3, "culprit.service": 64, "culprit.version": 64, "cause": 64, "via": 16}
+_HTTP = {"http.request.method": 10, "http.route": 200, "http.response.status_code": 64}
+
+INSTRUMENTS = (
+    Instrument("http.server.request.duration", "s", HISTOGRAM, "Duration of served requests.", _HTTP, SECONDS),
+    Instrument("http.server.active_requests", "{request}", GAUGE, "Requests in flight."),
+    Instrument(
+        "firstcause.message.duration", "s", HISTOGRAM, "Duration of consumed messages, waiting included.",
+        {"messaging.destination.name": 200, "outcome": 5}, SECONDS,
+    ),
+    Instrument(
+        "firstcause.request.time", "s", COUNTER, "Wall time of units of work by resource; sums to their duration.",
+        {"http.route": 200, "resource": 288},
+    ),
+    Instrument("firstcause.request.bad", "{request}", COUNTER, "Slow and failed units, each under one cause.", _BAD),
+    Instrument("firstcause.request.excess", "s", COUNTER, "Time beyond the route's baseline, by cause.", _BAD),
+    Instrument(
+        "firstcause.cause.detail", "", INFO, "The latest details behind causes, for a page to show.",
+        {"culprit.service": 64, "cause": 64, "detail": 10},
+    ),
+    Instrument("firstcause.resource.in_use", "1", GAUGE, "Units in use of what can run out.", {"resource": 288}),
+    Instrument("firstcause.resource.limit", "1", GAUGE, "How many there are.", {"resource": 288}),
+    Instrument("firstcause.resource.waiting", "1", GAUGE, "How many wait for one.", {"resource": 288}),
+    Instrument("firstcause.deploy.time", "s", GAUGE, "When this version was first seen here, since the epoch."),
+    Instrument("firstcause.self.errors", "{error}", COUNTER, "Swallowed errors of our own.", {"place": 64}),
+    Instrument(
+        "firstcause.self.dropped", "{item}", COUNTER, "Telemetry that was not delivered, by reason.",
+        {"signal": 8, "reason": 16},
+    ),
+    Instrument(
+        "firstcause.self.rejected_headers", "{header}", COUNTER, "Request and reply headers that were ignored.",
+        {"header": 8, "reason": 4},
+    ),
+    Instrument(
+        "firstcause.self.overflow", "{value}", COUNTER, "Attribute values folded into `other`.", {"attribute": 8}
+    ),
+)  # fmt: skip
+
+UNKNOWN, BACKLOG = "unknown", "queue.backlog"
+
+CAUSES = {
+    "app.slow": "Own code took the time.",
+    "app.exception": "Own code raised.",
+    "app.lock": "Waiting for a lock whose holders are at their usual.",
+    "app.loop_blocked": "The event loop was blocked or computing, so ready work had to wait.",
+    "app.cpu": "Threads waited for the interpreter lock.",
+    "app.gc": "The garbage collector paused the process.",
+    "app.threadpool_exhausted": "No worker thread was free.",
+    "host.cpu": "The process was runnable, and others had the core.",
+    "ingress.queue": "The request waited in front of the service.",
+    "client.slow_body": "The caller sent or read slowly.",
+    "db.slow": "The database answered slowly.",
+    "db.errors": "The database refused or failed.",
+    "db.pool_exhausted": "No connection was free, and its holders are idle, usual or gone.",
+    "cache.slow": "The cache answered slowly.",
+    "cache.errors": "The cache refused or failed.",
+    "dependency.slow": "A called service answered slowly and gave no reason of its own.",
+    "dependency.errors": "A called service refused or failed and gave no reason of its own.",
+    "queue.publish_slow": "Publishing to the queue was slow.",
+    "queue.errors": "Publishing to the queue failed.",
+    BACKLOG: "The message waited in the queue.",
+    "limiter.wait": "Waiting for a limiter whose holders are at their usual.",
+    UNKNOWN: "No dominant cause.",
+}
+"""Cause id to what it says; closed."""
+
+KINDS = {
+    "app": ("app.slow", "app.exception"),
+    "ingress": ("ingress.queue", "ingress.queue"),
+    "client": ("client.slow_body", "client.slow_body"),
+    "db": ("db.slow", "db.errors"),
+    "db_pool": ("db.pool_exhausted", "db.pool_exhausted"),
+    "cache": ("cache.slow", "cache.errors"),
+    "http": ("dependency.slow", "dependency.errors"),
+    "rpc": ("dependency.slow", "dependency.errors"),
+    "queue": ("queue.publish_slow", "queue.errors"),
+    "lock": ("app.lock", "app.lock"),
+    "limiter": ("limiter.wait", "limiter.wait"),
+    "runtime:loop": ("app.loop_blocked", "app.loop_blocked"),
+    "runtime:gil": ("app.cpu", "app.cpu"),
+    "runtime:gc": ("app.gc", "app.gc"),
+    "runtime:threadpool": ("app.threadpool_exhausted", "app.threadpool_exhausted"),
+    "runtime:runqueue": ("host.cpu", "host.cpu"),
+    "runtime:throttled": ("host.cpu", "host.cpu"),
+}
+"""Resource kind (for the runtime the whole resource) to its plain ids: when slow, when failed."""
+
+
+def plain_cause(resource: str, failed: bool) -> str:
+    """The plain cause id of a resource, `unknown` for a kind not in the list."""
+    found = KINDS.get(resource) or KINDS.get(resource.partition(":")[0])
+    return UNKNOWN if found is None else found[failed]
+
+
+def prometheus_name(instrument: Instrument) -> str:
+    """The instrument's name in Prometheus: underscores, base unit, and `_total` on counters."""
+    name = instrument.name.replace(".", "_")
+    if instrument.unit == "s" and not name.endswith("_seconds"):
+        name += "_seconds"
+    if instrument.kind == COUNTER and not name.endswith("_total"):
+        name += "_total"
+    return name
+
+
+def prometheus_label(attribute: str) -> str:
+    """The attribute's name as a Prometheus label."""
+    return attribute.replace(".", "_")
+
+
+BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}

@@ -1,0 +1,95 @@
+"""One canonical line per unit of work: what happened, where the time went, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .records import LogRecord
+from .stream import Lines
+
+if TYPE_CHECKING:
+    from ..diagnosis.unit import UnitReport
+
+_SEVERITY = {"ok": 9, "cancelled": 9, "degraded": 9, "slow": 13, "error": 17}
+_TEXT = {9: "INFO", 13: "WARN", 17: "ERROR"}
+
+
+class Canonical:
+    """Writes the line to `lines` and as a log record to `sink`; either may be None."""
+
+    def __init__(self, service: str, lines: Lines | None, sink: Callable[[LogRecord], None] | None) -> None:
+        from orjson import OPT_APPEND_NEWLINE, dumps
+
+        self._service, self._lines, self._sink = service, lines, sink
+        self._dumps, self._newline = dumps, OPT_APPEND_NEWLINE
+
+    def __call__(self, report: UnitReport) -> None:
+        """Emit the line of one finished unit."""
+        fields = facts(report)
+        severity = _SEVERITY[report.outcome]
+        end_ns = report.started_ns + report.wall_ns
+        if self._lines is not None:
+            line = {
+                "ts": end_ns // 1000 / 1e6, "level": _TEXT[severity].lower(), "event": _name(report),
+                "service": self._service, "trace_id": f"{report.trace_id:032x}",
+                "span_id": f"{report.span_id:016x}", **fields,
+            }  # fmt: skip
+            self._lines.put(self._dumps(line, option=self._newline))
+        if self._sink is not None:
+            self._sink(
+                LogRecord(
+                    end_ns, severity, _TEXT[severity], _name(report), _flat(fields), report.trace_id,
+                    report.span_id, int(report.sampled), "firstcause." + _name(report),
+                )
+            )  # fmt: skip
+
+
+def _name(report: UnitReport) -> str:
+    return "request" if report.kind == "server" else "message"
+
+
+def facts(report: UnitReport) -> dict[str, Any]:
+    """The line's content: milliseconds, megabytes, and plain names."""
+    fields: dict[str, Any] = {
+        "method": report.method,
+        "route": report.route,
+        "status": report.status,
+        "outcome": report.outcome,
+        "duration_ms": report.wall_ns // 1000 / 1000,
+        "ledger": {resource: ns // 1000 / 1000 for resource, ns in report.shares.items()},
+        "cpu_ms": report.cpu_ns // 1000 / 1000,
+        "memory_mb": report.memory_bytes >> 20,
+        "in_flight": report.in_flight,
+        "request_id": report.request_id,
+    }
+    if report.session_id:
+        fields["session_id"] = report.session_id
+    if report.user_hash:
+        fields["user_hash"] = report.user_hash
+    if report.error_type:
+        fields["error_type"] = report.error_type
+    if report.top is not None:
+        fields["verdict"] = _verdict(report)
+    return fields
+
+
+def _verdict(report: UnitReport) -> dict[str, Any]:
+    top = report.top
+    assert top is not None
+    return {
+        "cause": top.cause, "via": top.via, "service": top.culprit, "version": top.version,
+        "resource": top.resource, "share": round(top.share, 3), "excess_ms": top.excess_ns // 1_000_000,
+        "detail": top.detail, "cold": report.cold,
+    }  # fmt: skip
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """Nested facts as dotted attributes, since backends index those."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": item for key, item in value.items()})
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,36 @@
+"""Marks: proof, under the deployment's key, of who asks and who answers.
+
+A client of the realm marks its requests with a MAC of the trace id; a server that verifies it
+answers with its verdict under a MAC of its own, domain-separated, so that an echo of the
+request's mark proves nothing.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2s, sha256
+from hmac import compare_digest
+
+KEY = "fc"
+"""Our member in `tracestate`, and our metric in `Server-Timing`."""
+_REQUEST, _ANSWER = b"fc-ask", b"fc-said"
+
+
+def derive(secret: str) -> bytes:
+    """The MAC key of a deployment secret of any length."""
+    return sha256(b"firstcause mesh " + secret.encode()).digest()
+
+
+def request_mark(key: bytes, trace_id: int) -> str:
+    """The mark a request carries: 16 hexadecimal digits."""
+    return blake2s(trace_id.to_bytes(16, "big"), digest_size=8, key=key, person=_REQUEST).hexdigest()
+
+
+def answer_mark(key: bytes, trace_id: int, content: str) -> str:
+    """The mark of an answer: over the trace id and the content."""
+    raw = trace_id.to_bytes(16, "big") + content.encode()
+    return blake2s(raw, digest_size=8, key=key, person=_ANSWER).hexdigest()
+
+
+def same(a: str, b: str) -> bool:
+    """Constant-time comparison of two marks."""
+    return compare_digest(a.encode("utf-8", "replace"), b.encode("utf-8", "replace"))

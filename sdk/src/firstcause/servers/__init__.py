@@ -1,0 +1,1 @@
+"""The server seams: ASGI (FastAPI, Starlette) and WSGI (Flask)."""

@@ -1,0 +1,1 @@
+"""Traces behind the OpenTelemetry API: ids and headers, spans, the provider."""
