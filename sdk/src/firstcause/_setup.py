@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import trace
 
@@ -97,7 +97,7 @@ def _build(config: Config, setup: Setup) -> Recorder:
 
     def pipeline(signal_name: str, path: str, encode: Any) -> Callable[[Any], None]:
         url = config.endpoint.rstrip("/") + path
-        exporter = OtlpHttpExporter(url, config.headers, config.timeout_s, config.compression)
+        exporter = OtlpHttpExporter(url, config.headers, config.timeout_s, cast(Any, config.compression))
         made = Pipeline[Any](
             signal_name, SignalExport(resource, encode, exporter), config.queue, config.batch, config.interval_s
         )

@@ -122,12 +122,10 @@ def plain_cause(resource: str, failed: bool) -> str:
 
 def prometheus_name(instrument: Instrument) -> str:
     """The instrument's name in Prometheus: underscores, base unit, and `_total` on counters."""
-    name = instrument.name.replace(".", "_")
-    if instrument.unit == "s" and not name.endswith("_seconds"):
+    name = instrument.name.replace(".", "_").removesuffix("_total").removesuffix("_seconds")
+    if instrument.unit == "s":
         name += "_seconds"
-    if instrument.kind == COUNTER and not name.endswith("_total"):
-        name += "_total"
-    return name
+    return name + "_total" if instrument.kind == COUNTER else name
 
 
 def prometheus_label(attribute: str) -> str:

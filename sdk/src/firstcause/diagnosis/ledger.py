@@ -41,7 +41,7 @@ class Frame:
     ) -> None:
         self.ledger, self.parent, self.resource, self.detail = ledger, parent, resource, detail
         self.start, self.end, self.holders = start, 0, holders
-        self.depth = 0 if parent is None else parent.depth + 1
+        self.depth: int = 0 if parent is None else parent.depth + 1
         self.failed = self.cancelled = self.timed_out = False
         self.own = self.gap = 0
         self.mark: Stamp = (start, ZERO)
@@ -377,11 +377,13 @@ def stamp(error: BaseException, frame: Frame | None) -> None:
     try:
         if getattr(error, "__firstcause_frame__", None) is None:
             error.__firstcause_frame__ = frame  # type: ignore[attr-defined]
-    except Exception:  # noqa: S110 - a slotted exception cannot be stamped; the last failed frame stands in
+    except Exception:  # noqa: S110, BLE001 - a slotted exception cannot be stamped; the last failed frame stands in
         pass
 
 
 def stamped(error: BaseException) -> Frame | None:
-    """The frame an exception was stamped with."""
+    """The frame an exception was stamped with, itself or the reply that it complains about."""
     frame = getattr(error, "__firstcause_frame__", None)
+    if frame is None:
+        frame = getattr(getattr(error, "response", None), "_firstcause_frame", None)
     return frame if isinstance(frame, Frame) else None

@@ -23,9 +23,30 @@ class Unit:
     """
 
     __slots__ = (
-        "baggage", "cpu_start", "error_type", "failure", "find_route", "first_byte", "has_length", "kind",
-        "ledger", "marked", "method", "mark_verified", "path", "recorder", "request_id", "route", "scheme",
-        "session_id", "span", "started_ns", "status", "streamed", "user_hash", "where",
+        "baggage",
+        "cpu_start",
+        "error_type",
+        "failure",
+        "find_route",
+        "first_byte",
+        "has_length",
+        "kind",
+        "ledger",
+        "mark_verified",
+        "marked",
+        "method",
+        "path",
+        "recorder",
+        "request_id",
+        "route",
+        "scheme",
+        "session_id",
+        "span",
+        "started_ns",
+        "status",
+        "streamed",
+        "user_hash",
+        "where",
     )  # fmt: skip
 
     def __init__(self, recorder: Any, kind: str, method: str, path: str, clock: Clock, start: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._guard import count, guard
 from ..diagnosis.unit import current_unit
@@ -59,11 +60,10 @@ def get_logger(name: str | None = None) -> structlog.stdlib.BoundLogger:
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         _Sink(),
         processors=[_collect_exception, structlog.contextvars.merge_contextvars, _emit],
-        wrapper_class=_Bound,
+        wrapper_class=cast(Any, _Bound),
         cache_logger_on_first_use=True,
-        **({"logger": name} if name else {}),
     )
-    return logger
+    return logger.bind(logger=name) if name else logger
 
 
 class _Sink:
@@ -190,7 +190,10 @@ def _line(now: int, level: str, body: Any, attributes: Mapping[str, Any], trace_
     if trace_id:
         line["trace_id"], line["span_id"] = f"{trace_id:032x}", f"{span_id:016x}"
     line.update(attributes)
-    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # integers beyond 64 bits and lone surrogates, which the stock encoder can write
+        return json.dumps(line, default=str).encode() + b"\n"
 
 
 class _Handler(logging.Handler):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .hosts import Realm, loopback
-from .marks import KEY, derive, request_mark, same
+from ..trace.context import member
+from .hosts import Realm, bare, loopback
+from .marks import KEY, derive, request_mark, verify_request_mark
 from .server_timing import PeerVerdict, read, write
 
 __all__ = ["Mesh", "PeerVerdict"]
@@ -19,8 +20,9 @@ _LOOPBACK_KEY = "peers on this machine"
 class Mesh:
     """The deployment's key and realm.
 
-    Without a key only loopback peers are asked, told and believed: whoever can bind a loopback port
-    is trusted with as much already.
+    Without a key only loopback peers are asked, told and believed, under a key that everybody knows:
+    whoever can bind or reach a loopback port is trusted. Behind a proxy on the same machine, which
+    makes every caller a loopback peer, set a key.
     """
 
     def __init__(self, key: str, hosts: Sequence[str] = ()) -> None:
@@ -30,16 +32,14 @@ class Mesh:
 
     def outgoing(self, host: str, trace_id: int) -> str:
         """The value of our `tracestate` member for a request to `host`; "" for outsiders."""
-        allowed = self.realm.own(host) if self._keyed else loopback(host)
-        return request_mark(self._key, trace_id) if allowed else ""
+        return request_mark(self._key, trace_id) if self._trusts(host) else ""
 
     def incoming(self, state: str, trace_id: int, from_loopback: bool) -> bool:
         """Whether a request's `tracestate` proves that the caller may be told our verdict."""
-        at = state.find(KEY + "=")
-        if at < 0 or (not self._keyed and not from_loopback) or (at and state[at - 1] not in ", "):
+        if KEY + "=" not in state or not (self._keyed or from_loopback):
             return False
-        mark = state[at + len(KEY) + 1 :].partition(",")[0].rstrip()
-        return same(mark, request_mark(self._key, trace_id))
+        mark = member(state, KEY)
+        return mark != "" and verify_request_mark(self._key, trace_id, mark)
 
     def answer(self, verdict: PeerVerdict, trace_id: int) -> str:
         """The `Server-Timing` member for a verified caller."""
@@ -47,6 +47,7 @@ class Mesh:
 
     def believe(self, header: str, trace_id: int, host: str) -> PeerVerdict | None:
         """The verdict of a reply from `host`, None when it proves nothing."""
-        if not (self.realm.own(host) if self._keyed else loopback(host)):
-            return None
-        return read(header, self._key, trace_id)
+        return read(header, self._key, trace_id) if self._trusts(host) else None
+
+    def _trusts(self, host: str) -> bool:
+        return self.realm.own(host) if self._keyed else loopback(bare(host))

@@ -36,7 +36,7 @@ def serve(metrics: Metrics, host: str, port: int) -> int:
 
     registry = CollectorRegistry()
     registry.register(collector(metrics))
-    registry.register(_Everything(REGISTRY))  # type: ignore[arg-type]
+    registry.register(_Everything(REGISTRY))
     server, _thread = start_http_server(port, host, registry)
     return int(server.server_port)
 
@@ -48,7 +48,8 @@ class _Everything:
         self._registry = registry
 
     def collect(self) -> Iterable[Any]:
-        return self._registry.collect()
+        families: Iterable[Any] = self._registry.collect()
+        return families
 
     def describe(self) -> Sequence[Any]:
         return ()

@@ -16,9 +16,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from .._guard import count, guard, report
-from .._watch import WATCH, place_of
+from .._watch import WATCH
 from ..diagnosis.ledger import FRAME
 from ..diagnosis.unit import Unit
+from .failure import note_failure
 from .incoming import identify, route_of
 
 if TYPE_CHECKING:
@@ -198,29 +199,6 @@ class Observer:
             if frame is not None and frame.ledger.unit is not None:
                 note_failure(frame.ledger.unit, error)
             raise
-
-
-def note_failure(unit: Unit, error: Exception) -> None:
-    """Keep the first exception of a unit and the innermost place of the application that raised it."""
-    if unit.failure is not None:
-        return
-    with guard("servers.failure"):
-        unit.failure = error
-        unit.error_type = type(error).__qualname__
-        unit.where = _raised_at(error)
-
-
-def _raised_at(error: BaseException) -> str:
-    """The last traceback entry outside installed packages, else the last one."""
-    trace_ = error.__traceback__
-    last = own = trace_
-    while trace_ is not None:
-        last = trace_
-        if "site-packages" not in trace_.tb_frame.f_code.co_filename:
-            own = trace_
-        trace_ = trace_.tb_next
-    place = own or last
-    return "" if place is None else f"{place_of(place.tb_frame).rsplit(':', 1)[0]}:{place.tb_lineno})"
 
 
 def attach(app: Any, recorder: Callable[[], Recorder | None]) -> str:

@@ -20,28 +20,40 @@ INGRESS_MOST_NS = 60_000_000_000
 
 
 def identify(recorder: Recorder, unit: Unit, headers: Mapping[bytes, bytes], client: str) -> Context | None:
-    """Give a unit its ids and its span from raw request headers (lower-case names).
+    """Give a request's unit its ids and its span from raw headers (lower-case names).
 
     Returns the OpenTelemetry context to activate the span in, None for an empty one.
     """
+    started = headers.get(b"x-request-start")
+    if started is not None and client in recorder.config.trusted_proxies:
+        _credit_ingress(unit, started)
+    attributes = _attributes(unit, headers, client)
+    return adopt(recorder, unit, headers, attributes, SpanKind.SERVER, from_loopback=client in LOOPBACK)
+
+
+def adopt(
+    recorder: Recorder,
+    unit: Unit,
+    headers: Mapping[bytes, bytes],
+    attributes: dict[str, Any],
+    kind: SpanKind,
+    *,
+    from_loopback: bool,
+) -> Context | None:
+    """Ids, trace context, mark and baggage of any carrier; see `identify`."""
     given = headers.get(b"x-request-id")
-    unit.request_id = valid_request_id(given) if given is not None else ""
-    if not unit.request_id:
-        unit.request_id = new_request_id()
+    unit.request_id = (valid_request_id(given) if given is not None else "") or new_request_id()
     parent = headers.get(b"traceparent")
     remote = None
     if parent is not None:
         state = headers.get(b"tracestate", b"").decode("latin-1")
         remote = parse_traceparent(parent.decode("latin-1"), state)
     if remote is not None:
-        unit.mark_verified = recorder.mesh.incoming(remote[3], remote[0], client in LOOPBACK)
-    started = headers.get(b"x-request-start")
-    if started is not None and client in recorder.config.trusted_proxies:
-        _credit_ingress(unit, started)
+        unit.mark_verified = recorder.mesh.incoming(remote[3], remote[0], from_loopback)
+    trusted = unit.mark_verified or recorder.config.trust_sampled
     unit.span = recorder.provider.server_span(
-        unit.method, remote, unit.started_ns, _attributes(unit, headers, client), SpanKind.SERVER,
-        trusted=unit.mark_verified or recorder.config.trust_sampled,
-    )  # fmt: skip
+        unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted=trusted
+    )
     bag = headers.get(b"baggage")
     return None if bag is None else _baggage(unit, bag.decode("latin-1"))
 

@@ -13,7 +13,7 @@ from .._watch import WATCH
 from ..diagnosis.clock import thread_clock
 from ..diagnosis.ledger import FRAME
 from ..diagnosis.unit import Unit, current_unit
-from .asgi import note_failure
+from .failure import note_failure
 from .incoming import identify
 
 if TYPE_CHECKING:

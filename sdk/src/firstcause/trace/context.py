@@ -5,11 +5,11 @@ Malformed or enormous headers give the defaults and are counted, never an error.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from random import Random
 from urllib.parse import quote, unquote
-import os
 
 from .._guard import count
 
@@ -20,27 +20,32 @@ STATE_CHARACTERS = 512
 STATE_MEMBERS = 32
 BAGGAGE_BYTES = 8192
 BAGGAGE_MEMBERS = 64
+REQUEST_ID_CHARACTERS = 128
+_PARENT_CHARACTERS = 512
+"""A later version may append to `traceparent`; beyond this it is refused unread."""
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _random = Random(os.urandom(16))
+_bits = _random.getrandbits
+# A forked child would repeat its parent's ids.
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(16)))
 
 
 def new_trace_id() -> int:
     """A random, non-zero 128-bit id."""
-    return _random.getrandbits(128) or 1
+    return _bits(128) or 1
 
 
 def new_span_id() -> int:
     """A random, non-zero 64-bit id."""
-    return _random.getrandbits(64) or 1
+    return _bits(64) or 1
 
 
 def new_request_id() -> str:
     """A request id of our own: 32 hexadecimal digits."""
-    return f"{_random.getrandbits(128):032x}"
+    return f"{_bits(128):032x}"
 
 
 def valid_request_id(raw: bytes) -> str:
@@ -52,12 +57,12 @@ def valid_request_id(raw: bytes) -> str:
 
 
 def parse_traceparent(header: str, state: str = "") -> Remote | None:
-    """The caller's context, None when the header is malformed (level 1; later versions may append)."""
-    found = _TRACEPARENT.fullmatch(header) if len(header) <= 512 else None
+    """The caller's context, None when the header is malformed (version 00; later versions may append)."""
+    found = _TRACEPARENT.fullmatch(header) if len(header) <= _PARENT_CHARACTERS else None
     if found is not None:
         version, trace_hex, span_hex, flags, more = found.groups()
         trace_id, span_id = int(trace_hex, 16), int(span_hex, 16)
-        if version != "ff" and trace_id and span_id and not (more and version == "00"):
+        if trace_id and span_id and (version == "00" and more is None or "00" < version < "ff"):
             return trace_id, span_id, int(flags, 16), valid_state(state) if state else ""
     count("firstcause.self.rejected_headers", header="traceparent")
     return None
@@ -65,10 +70,14 @@ def parse_traceparent(header: str, state: str = "") -> Remote | None:
 
 def valid_state(state: str) -> str:
     """`state` when it is within the standard's limits and printable, else ""."""
-    if len(state) <= STATE_CHARACTERS and state.count(",") < STATE_MEMBERS and state.isascii() and state.isprintable():
+    if len(state) <= STATE_CHARACTERS and state.count(",") < STATE_MEMBERS and _printable(state):
         return state
     count("firstcause.self.rejected_headers", header="tracestate")
     return ""
+
+
+def _printable(state: str) -> bool:
+    return state.isascii() and (state.isprintable() or state.replace("\t", " ").isprintable())
 
 
 def member(state: str, key: str) -> str:
@@ -80,13 +89,25 @@ def member(state: str, key: str) -> str:
     return ""
 
 
+def _members(state: str, key: str) -> list[str]:
+    """All members but `key`'s, in order."""
+    stripped = (part.strip() for part in state.split(","))
+    return [part for part in stripped if part and not part.startswith(key + "=")]
+
+
+def without(state: str, key: str) -> str:
+    """`state` without `key`'s member; unchanged when it has none."""
+    return ",".join(_members(state, key)) if key + "=" in state else state
+
+
 def with_member(state: str, key: str, value: str) -> str:
-    """`state` with `key` in front, its older value gone, within the standard's limits."""
-    others = [part for part in (p.strip() for p in state.split(",")) if part and not part.startswith(key + "=")]
-    kept = ",".join([f"{key}={value}", *others[: STATE_MEMBERS - 1]])
-    while len(kept) > STATE_CHARACTERS:
-        kept = kept.rpartition(",")[0]
-    return kept
+    """`state` with `key` in front, its older value gone, cut from the end to the standard's limits."""
+    if not state:
+        return f"{key}={value}"
+    parts = [f"{key}={value}", *_members(state, key)[: STATE_MEMBERS - 1]]
+    while len(parts) > 1 and sum(map(len, parts)) + len(parts) - 1 > STATE_CHARACTERS:
+        parts.pop()
+    return ",".join(parts)
 
 
 def format_traceparent(trace_id: int, span_id: int, flags: int) -> str:
@@ -102,17 +123,33 @@ def parse_baggage(header: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in header.split(","):
         name, equals, value = part.partition(";")[0].partition("=")
-        if equals and _TOKEN.fullmatch(name.strip()):
-            found[name.strip()] = unquote(value.strip())
+        name = name.strip()
+        if equals and _TOKEN.fullmatch(name):
+            found[name] = unquote(value.strip())
         elif part.strip():
             count("firstcause.self.rejected_headers", header="baggage")
     return found
 
 
 def format_baggage(items: Mapping[str, object]) -> str:
-    """The header for the next hop, cut at the standard's limits."""
-    parts = [f"{name}={quote(str(value), safe='')}" for name, value in items.items() if _TOKEN.fullmatch(name)]
-    header = ",".join(parts[:BAGGAGE_MEMBERS])
-    while len(header) > BAGGAGE_BYTES:
-        header = header.rpartition(",")[0]
-    return header
+    """The header for the next hop; what does not fit the standard's limits is left out and counted."""
+    parts: list[str] = []
+    size = -1
+    for name, value in items.items():
+        part = _baggage_member(name, value)
+        if part is None or len(parts) == BAGGAGE_MEMBERS or size + 1 + len(part) > BAGGAGE_BYTES:
+            count("firstcause.self.dropped", signal="baggage", reason="invalid" if part is None else "limit")
+        else:
+            parts.append(part)
+            size += 1 + len(part)
+    return ",".join(parts)
+
+
+def _baggage_member(name: object, value: object) -> str | None:
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a value of the host's that cannot be printed
+        return None
+    if not isinstance(name, str) or len(text) > BAGGAGE_BYTES or _TOKEN.fullmatch(name) is None:
+        return None
+    return f"{name}={quote(text, safe='', errors='replace')}"

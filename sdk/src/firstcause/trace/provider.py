@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from time import time_ns
 from typing import Any
 
 from opentelemetry import trace as api
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind
+from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from .._guard import guard
 from ..diagnosis.ledger import FRAME, close_frame
@@ -215,8 +215,8 @@ class Tracer(api.Tracer):
             above = outer
         return None if above is None else above.ledger.open(PENDING, "", above)
 
-    @contextmanager
-    def start_as_current_span(
+    @_agnosticcontextmanager
+    def start_as_current_span(  # type: ignore[override]
         self,
         name: str,
         context: Context | None = None,

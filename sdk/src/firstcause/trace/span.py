@@ -108,7 +108,7 @@ class Span(api.Span):
             return
         if not self.events:
             self.events = []
-        self.events.append((name, timestamp or time_ns(), self._cleaned(attributes)))  # type: ignore[union-attr]
+        self.events.append((name, timestamp or time_ns(), self._cleaned(attributes)))
 
     def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
         """Link to another span, up to the limit."""
@@ -121,7 +121,7 @@ class Span(api.Span):
             self.links = []
         state = context.trace_state.to_header() if context.trace_state else ""
         link = (context.trace_id, context.span_id, state, self._cleaned(attributes), int(context.trace_flags))
-        self.links.append(link)  # type: ignore[union-attr]
+        self.links.append(link)
 
     def _cleaned(self, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
         limit = self.provider.limits
@@ -223,7 +223,7 @@ class Span(api.Span):
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a message that cannot be shown is no reason to raise
         return "<unprintable>"
 
 

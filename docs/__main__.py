@@ -1,0 +1,101 @@
+"""`python -m docs` writes the generated pages; `python -m docs --check` fails when they differ.
+
+The pages are a pure function of `firstcause.conventions`. The check compares sets: a stale page, a
+missing one and one that nothing renders each fail.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "sdk" / "src"))
+
+from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, Instrument, prometheus_name  # noqa: E402
+
+MARK = "<!-- made by `python -m docs` from sdk/src/firstcause/conventions.py; do not edit -->"
+COMMAND = "run `python -m docs`"
+
+
+def render() -> dict[str, str]:
+    """Every generated page: path relative to this folder, and its text."""
+    parts = [MARK, "# Telemetry", _INTRO, *_instruments(), *_causes(), *_kinds()]
+    return {"telemetry.md": "\n\n".join(parts) + "\n"}
+
+
+_INTRO = (
+    "Every series and event also carries `service.name`, `service.version`, `service.instance.id` and\n"
+    "`deployment.environment.name`. An attribute takes at most the number of values in brackets; the rest\n"
+    "is folded into `other` and counted under `firstcause.self.overflow`."
+)
+
+
+def _instruments() -> list[str]:
+    rows = [_instrument(instrument) for instrument in INSTRUMENTS]
+    edges = sorted({i.buckets for i in INSTRUMENTS if i.buckets})
+    buckets = [f"Default bucket edges in seconds: {', '.join(map(str, e))}; every objective is added." for e in edges]
+    return ["## Instruments", _table(("name", "in Prometheus", "kind", "unit", "attributes", "meaning"), rows), *buckets]
+
+
+def _instrument(instrument: Instrument) -> tuple[str, ...]:
+    attributes = ", ".join(f"`{name}` ({most})" for name, most in instrument.attributes.items())
+    return (
+        f"`{instrument.name}`", f"`{prometheus_name(instrument)}`", instrument.kind, f"`{instrument.unit}`",
+        attributes or "–", instrument.description,
+    )  # fmt: skip
+
+
+def _causes() -> list[str]:
+    return ["## Causes", _table(("id", "what it says"), [(f"`{cause}`", says) for cause, says in CAUSES.items()])]
+
+
+def _kinds() -> list[str]:
+    rows = [(f"`{kind}`", f"`{slow}`", f"`{failed}`") for kind, (slow, failed) in KINDS.items()]
+    return ["## Resource kinds and their plain ids", _table(("kind", "when slow", "when failed"), rows)]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def differences(rendered: Mapping[str, str], folder: Path) -> list[str]:
+    """What is stale, missing or orphaned in `folder`, one text each; empty when all is well."""
+    found = [_differs(name, text, folder / name) for name, text in sorted(rendered.items())]
+    orphans = sorted(set(_generated(folder)) - set(rendered))
+    return [text for text in found if text] + [f"orphan: {name}: nothing renders it, delete it" for name in orphans]
+
+
+def _generated(folder: Path) -> list[str]:
+    pages = folder.rglob("*.md")
+    return [page.relative_to(folder).as_posix() for page in pages if page.read_text("utf-8").startswith(MARK)]
+
+
+def _differs(name: str, text: str, path: Path) -> str:
+    if not path.exists():
+        return f"missing: {name}: {COMMAND}"
+    there = path.read_text("utf-8")
+    if there == text:
+        return ""
+    lines = difflib.unified_diff(there.splitlines(), text.splitlines(), "committed", "rendered", lineterm="", n=0)
+    return "\n".join([f"stale: {name}: {COMMAND}", *islice(lines, 12)])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write, or with `--check` compare; 0 when all is well."""
+    if "--check" in arguments:
+        problems = differences(render(), HERE)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return 1 if problems else 0
+    for name, text in render().items():
+        (HERE / name).write_text(text, "utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
