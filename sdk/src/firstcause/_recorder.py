@@ -19,6 +19,7 @@ from .diagnosis.baseline import Baselines
 from .diagnosis.clock import Clock
 from .diagnosis.unit import CANCELLED, DEGRADED, ERROR, OK, SLOW, Unit, UnitReport
 from .diagnosis.verdict import Booking, Evidence
+from .logs.redaction import redact_value
 from .mesh import Mesh
 from .mesh.server_timing import PeerVerdict
 from .metrics import Metrics
@@ -90,7 +91,7 @@ class Recorder:
             return PeerVerdict(service, version, False, "", "", "", 0, service, version, "")
         return PeerVerdict(
             service, version, status >= 500, booking.resource, booking.cause, booking.via,
-            booking.excess_ns // 1_000_000, booking.culprit, booking.version, booking.detail,
+            booking.excess_ns // 1_000_000, booking.culprit, booking.version, redact_value(booking.detail),
         )  # fmt: skip
 
     def _evidence(self, unit: Unit, shares: dict[str, int]) -> Evidence:
@@ -116,6 +117,8 @@ class Recorder:
         shares = unit.ledger.finish(now)
         report = self._report(unit, status, shares, now)
         self._judge(unit, report, gone)
+        for booking in report.bookings:
+            booking.detail = redact_value(booking.detail)
         self._emit(unit, report)
 
     def _report(self, unit: Unit, status: int, shares: dict[str, int], now: int) -> UnitReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -157,12 +158,19 @@ def _logging(config: Config, sink: Any) -> Any:
     also_secret(config.redact)
     lines = None
     if config.log_stream != "none":
-        stream = sys.stdout if config.log_stream == "stdout" else sys.stderr
-        lines = Lines(stream.buffer)
+        lines = Lines(_unbuffered(sys.stdout if config.log_stream == "stdout" else sys.stderr))
         _state.lines = lines
         _state.forked.append(lines.after_fork)
     install(config.service, lines, sink, stdlib=True)
     return lines
+
+
+def _unbuffered(stream: Any) -> Any:
+    """The stream below the interpreter's buffer, whose lock a blocked pipe would hold at exit."""
+    try:
+        return open(stream.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - lives as long as the process
+    except (OSError, ValueError, AttributeError):
+        return getattr(stream, "buffer", None) or io.BytesIO()
 
 
 def _serve(config: Config, metrics: Any, setup: Setup) -> None:

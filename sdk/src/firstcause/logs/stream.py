@@ -64,8 +64,10 @@ class Lines:
 
     def _write(self) -> None:
         lines = [self._queue.popleft() for _ in range(len(self._queue))]
+        left = memoryview(b"".join(lines))
         try:
-            self._stream.write(b"".join(lines))
+            while left:
+                left = left[self._stream.write(left) or 0 :]
             self._stream.flush()
         except (OSError, ValueError):
             count("firstcause.self.dropped", len(lines), signal="log_lines", reason="stream_closed")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 DETAILS = 10
 METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "QUERY", "CONNECT", "TRACE"))
-CLASSES = (200, 500)
+CLASSES = (200, 500, 503)
 """Status codes whose cells are made with the route: a series born at 40 would lose its first burst."""
 
 
