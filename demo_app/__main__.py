@@ -1,0 +1,202 @@
+"""`python -m demo_app`: break a real shop in a seeded random order, and let its requests say the cause."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from .faults import FAULTS, LOOK_ALIKES
+from .judge import QUIET, Judge
+from .load import Load, Sample, percentile
+from .sink import Sink, ledger, waterfall
+from .supervisor import Shop
+from .verdicts import read, since
+
+SEED = 7
+WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 3.0
+GOOD_P99_S = 0.4
+RECOVERY_S = 30.0
+
+
+class Screen:
+    """Lines for people: colours on a terminal, plain elsewhere."""
+
+    def __init__(self) -> None:
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def line(self, text: str = "", colour: str = "") -> None:
+        """Print one line."""
+        code = {"red": "31", "green": "32", "bold": "1", "dim": "2"}.get(colour)
+        print(f"\033[{code}m{text}\033[0m" if code and self._colour else text, flush=True)
+
+
+class Run:
+    """One run: shop, load, judge, and the rounds."""
+
+    def __init__(self, shop: Shop, load: Load, judge: Judge, screen: Screen) -> None:
+        self.shop, self.load, self.judge, self.screen = shop, load, judge, screen
+        self.wrong = 0
+
+    def watch(self, seconds: float) -> list[Sample]:
+        """Let time pass, a line a second; returns what was due in it and has been answered."""
+        start = time.monotonic() - self.load.began
+        for _ in range(round(seconds)):
+            time.sleep(1)
+            now = time.monotonic() - self.load.began
+            self._live([s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now], now)
+        return [s for s in list(self.load.samples) if s.due >= start]
+
+    def _live(self, done: list[Sample], now: float) -> None:
+        seconds = [s.seconds for s in done]
+        errors = sum(is_error(s) for s in done)
+        p50, p99 = percentile(seconds, 0.5) * 1e3, percentile(seconds, 0.99) * 1e3
+        text = f"  {now:6.0f} s  {len(done):4d} req/s  p50 {p50:7.0f} ms  p99 {p99:7.0f} ms  errors {errors:3d}"
+        self.screen.line(text, "red" if errors or p99 > 500 else "dim")
+
+    def round(self, number: int, fault: str) -> None:
+        """Break, watch, ask, mend, and wait until users are well again."""
+        says = {**FAULTS, **LOOK_ALIKES, QUIET: "nothing is broken"}[fault]
+        self.screen.line(f"\nRound {number} at {time.strftime('%H:%M:%S')}: {says}", "bold")
+        before, _ = read(self._metrics())
+        if fault != QUIET:
+            self.shop.break_(fault)
+        samples = self.watch(FAULT_S)
+        after, details = read(self._metrics())
+        verdicts = since(before, after, details)
+        if fault != QUIET:
+            self.shop.mend(fault)
+        self._felt(samples)
+        self._said(verdicts)
+        right, why = self.judge.ask(fault, len(samples), verdicts)
+        self.wrong += not right
+        self.screen.line(f"  {'RIGHT' if right else 'WRONG'}: {why}", "green" if right else "red")
+        self._recover()
+
+    def _metrics(self) -> str:
+        return f"http://127.0.0.1:{self.shop.metrics['gateway']}/metrics"
+
+    def _felt(self, samples: list[Sample]) -> None:
+        self.screen.line("  what users felt        requests    p50 ms    p90 ms    p99 ms   errors")
+        for route in sorted({s.route for s in samples}):
+            mine = [s for s in samples if s.route == route]
+            p = [percentile([s.seconds for s in mine], q) * 1e3 for q in (0.5, 0.9, 0.99)]
+            errors = sum(is_error(s) for s in mine)
+            self.screen.line(f"  {route:22} {len(mine):8d} {p[0]:9.0f} {p[1]:9.0f} {p[2]:9.0f} {errors:8d}")
+
+    def _said(self, verdicts: list[dict[str, Any]]) -> None:
+        total = sum(row["count"] for row in verdicts)
+        if not total:
+            self.screen.line("  the requests blame nobody")
+            return
+        self.screen.line("  what the requests say  service      via            share  detail")
+        for row in verdicts[:5]:
+            share = f"{row['count'] / total:6.0%}"
+            self.screen.line(f"  {row['cause']:22} {row['service']:12} {row['via'] or '-':12} {share}  {row['detail'][:70]}")
+
+    def _recover(self) -> None:
+        """Wait until two seconds in a row are good."""
+        began, good = time.monotonic(), 0
+        while good < 2 and time.monotonic() - began < RECOVERY_S:
+            time.sleep(1)
+            now = time.monotonic() - self.load.began
+            done = [s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now]
+            well = bool(done) and not any(map(is_error, done)) and percentile([s.seconds for s in done], 0.99) < GOOD_P99_S
+            good = good + 1 if well else 0
+        self.screen.line(f"  recovered after {time.monotonic() - began:.0f} s" if good >= 2 else "  NOT recovered", "dim")
+
+
+def is_error(sample: Sample) -> bool:
+    """No answer, or a server's error."""
+    return sample.status == 0 or sample.status >= 500
+
+
+def order(seed: int, rounds: int) -> list[str]:
+    """The faults of a run in their order, one quiet round among them."""
+    choose = random.Random(seed)
+    faults = choose.sample(sorted(FAULTS), min(rounds - 1, len(FAULTS)))
+    faults.insert(choose.randint(1, len(faults)), QUIET)
+    return faults
+
+
+def last_line(shop: Shop) -> str:
+    """The last canonical line the gateway wrote."""
+    lines = shop.log("gateway").read_text(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if '"event":"request"' in line and "verdict" in line), "(none)")
+
+
+def play(seed: int, faults: list[str], screen: Screen) -> int:
+    """One whole run; returns how many rounds were wrong."""
+    sink, judge = Sink(), Judge()
+    try:
+        with Shop(sink.url, lambda text: screen.line("  " + text, "dim")) as shop:
+            load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", seed)
+            run = Run(shop, load, judge, screen)
+            load.start()
+            while not load.began and load.is_alive():
+                time.sleep(0.05)
+            screen.line(f"\nWarming up for {WARM_S:.0f} s, so that every route knows what is usual")
+            run.watch(WARM_S)
+            for number, fault in enumerate(faults, 1):
+                run.round(number, fault)
+            load.stop()
+            epilogue(shop, sink, screen)
+            return run.wrong
+    finally:
+        judge.close()
+        sink.close()
+
+
+def epilogue(shop: Shop, sink: Sink, screen: Screen) -> None:
+    """Where to look further, while it lasts."""
+    screen.line("\nMetrics, while the shop runs", "bold")
+    for name, port in shop.metrics.items():
+        screen.line(f"  {name:10} http://127.0.0.1:{port}/metrics")
+    screen.line("\nOne canonical line", "bold")
+    screen.line("  " + last_line(shop))
+    trace = sink.best()
+    screen.line("\nOne trace", "bold")
+    for line in [*waterfall(trace), "", "  its ledger", *ledger(trace)]:
+        screen.line(line)
+
+
+def serve(screen: Screen) -> int:
+    """Run the shop under load until Ctrl-C, for `python -m demo_app.break`."""
+    sink = Sink()
+    with Shop(sink.url, screen.line) as shop:
+        load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", SEED)
+        load.start()
+        screen.line(f"gateway: http://127.0.0.1:{shop.ports['gateway']}  (Ctrl-C ends everything)")
+        threading.Event().wait()
+    return 0
+
+
+def main() -> int:
+    """Parse, play, and exit 0 only when every round was right."""
+    parser = argparse.ArgumentParser(prog="python -m demo_app", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or SEED), help="order and times")
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 6), help="one is quiet")
+    parser.add_argument("--faults", nargs="*", help="play exactly these instead")
+    parser.add_argument("--serve", action="store_true", help="run until Ctrl-C and break by hand")
+    given = parser.parse_args()
+    screen = Screen()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if given.serve:
+            return serve(screen)
+        faults = given.faults if given.faults else order(given.seed, max(2, given.rounds))
+        wrong = play(given.seed, faults, screen)
+    except KeyboardInterrupt:
+        screen.line("\nstopped")
+        return 130
+    screen.line(f"\n{len(faults) - wrong} of {len(faults)} rounds right (seed {given.seed})", "red" if wrong else "green")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

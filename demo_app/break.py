@@ -1,0 +1,39 @@
+"""`python -m demo_app.break <fault> [--off]`: break a running shop, or mend it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .faults import FAULTS, LOOK_ALIKES
+from .supervisor import STATE
+from .switches import write
+
+OUTSIDE = ("cache_down", "busy_neighbour")
+
+
+def main() -> int:
+    """Set or clear one switch of the demo that runs now."""
+    known = {**FAULTS, **LOOK_ALIKES}
+    lines = "\n".join(f"  {name:20} {says}" for name, says in known.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m demo_app.break", description=__doc__, epilog="faults:\n" + lines,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("fault", choices=[name for name in known if name not in OUTSIDE], metavar="fault")
+    parser.add_argument("--off", action="store_true", help="mend it again")
+    given = parser.parse_args()
+    if not STATE.exists():
+        print("No shop is running: start one with `python -m demo_app --serve`.", file=sys.stderr)
+        return 1
+    switches = STATE.read_text()
+    on = set(json.loads(Path(switches).read_text()))
+    write(switches, on - {given.fault} if given.off else on | {given.fault})
+    print(f"{given.fault} is {'off' if given.off else 'on'}: {known[given.fault]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The judge: a process of its own that alone knows the expected answers.
+
+Reads one JSON line per round (fault, and what was measured), answers one JSON line: right or not, and why.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+QUIET = "quiet"
+SHARE = 0.6
+"""The share the right cause must have where its fault is the only one."""
+ALLOWED_WHEN_QUIET = 0.02
+
+EXPECTED: dict[str, set[tuple[str, str]]] = {
+    "pool_leak": {("orders", "db.pool_exhausted")},
+    "slow_query": {("orders", "db.slow")},
+    "payments_lock": {("payments", "app.lock")},
+    "payments_db": {("payments", "db.slow")},
+    "cache_down": {("gateway", "cache.errors")},
+    "loop_blocked": {("gateway", "app.loop_blocked")},
+    "busy_neighbour": {("gateway", "host.cpu"), ("orders", "host.cpu"), ("payments", "host.cpu")},
+    "exception": {("gateway", "app.exception")},
+    "payments_slow_self": {("payments", "app.slow")},
+    "busy_loop": {("gateway", "app.loop_blocked")},
+    "overlap": {("payments", "app.slow")},
+    "retry": set(),
+    "unknown_thread": {("gateway", "app.slow"), ("gateway", "unknown")},
+    "hold_across_call": set(),
+}
+
+
+def decide(fault: str, requests: int, verdicts: list[dict[str, Any]]) -> tuple[bool, str]:
+    """Whether the verdicts of a round (service, cause, count of bad requests) say what was broken."""
+    bad = sum(v["count"] for v in verdicts)
+    if fault == QUIET or not EXPECTED[fault]:
+        right = bad <= ALLOWED_WHEN_QUIET * requests
+        return right, f"{bad} bad of {requests} requests while nothing hurt users"
+    if not bad:
+        return False, "users were hurt, and nobody said why"
+    shares: dict[tuple[str, str], float] = {}
+    for v in verdicts:
+        key = (v["service"], v["cause"])
+        shares[key] = shares.get(key, 0.0) + v["count"] / bad
+    share = sum(shares.get(key, 0.0) for key in EXPECTED[fault])
+    top = max(shares, key=lambda key: shares[key])
+    wanted = " or ".join(" ".join(key) for key in sorted(EXPECTED[fault]))
+    right = top in EXPECTED[fault] and share >= SHARE
+    return right, f"said {' '.join(top)} with {shares[top]:.0%}; it was {wanted} ({share:.0%} in all)"
+
+
+class Judge:
+    """The runner's end of the pipe."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "demo_app.judge"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, fault: str, requests: int, verdicts: list[dict[str, Any]]) -> tuple[bool, str]:
+        """Right or not, and in words."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"fault": fault, "requests": requests, "verdicts": verdicts}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return answer["right"], answer["why"]
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def main() -> None:
+    """Judge until the pipe closes."""
+    for line in sys.stdin:
+        given = json.loads(line)
+        right, why = decide(given["fault"], given["requests"], given["verdicts"])
+        print(json.dumps({"right": right, "why": why}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Open-loop, seeded load: requests leave when they are due, and are timed from when they were due."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MIX = (
+    ("GET /catalogue", 8.0),
+    ("GET /products/{sku}", 8.0),
+    ("POST /login", 2.0),
+    ("POST /cart", 4.0),
+    ("POST /checkout", 5.0),
+    ("GET /report", 2.0),
+)
+"""Route and requests per second."""
+PRODUCTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request: when it was due (seconds since the load began), its route, status (0: none) and duration."""
+
+    due: float
+    route: str
+    status: int
+    seconds: float
+
+
+def schedule(seed: int) -> Iterator[tuple[float, str, int]]:
+    """Due time, route and product of each request: Poisson arrivals, the same for the same seed."""
+    choose = random.Random(seed)
+    total = sum(rate for _route, rate in MIX)
+    due = 0.0
+    while True:
+        due += choose.expovariate(total)
+        route = choose.choices([r for r, _ in MIX], [rate for _, rate in MIX])[0]
+        yield due, route, choose.randint(1, PRODUCTS)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The exact percentile by nearest rank; NaN of nothing."""
+    if not values:
+        return math.nan
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+class Load(threading.Thread):
+    """The load on the gateway, in a thread of the runner; `samples` grows as answers arrive."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        super().__init__(name="load", daemon=True)
+        self._url, self._schedule = url, schedule(seed)
+        self.samples: list[Sample] = []
+        self.began = 0.0
+        self._stop_now = threading.Event()
+
+    def run(self) -> None:
+        """Send until `stop`."""
+        asyncio.run(self._send_all())
+
+    def stop(self) -> None:
+        """Stop sending; requests on their way are abandoned."""
+        self._stop_now.set()
+        self.join(10)
+
+    async def _send_all(self) -> None:
+        import httpx
+
+        limits = httpx.Limits(max_connections=2000, max_keepalive_connections=200)
+        async with httpx.AsyncClient(base_url=self._url, timeout=20, limits=limits) as client:
+            session = (await client.post("/login", params={"user": "ada"})).json()["session"]
+            self.began = time.monotonic()
+            tasks: set[asyncio.Task[None]] = set()
+            for due, route, sku in self._schedule:
+                if self._stop_now.is_set():
+                    break
+                await asyncio.sleep(max(0.0, self.began + due - time.monotonic()))
+                task = asyncio.create_task(self._send(client, due, route, sku, session))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            for task in tasks:
+                task.cancel()
+
+    async def _send(self, client: Any, due: float, route: str, sku: int, session: str) -> None:
+        import httpx
+
+        method, _, path = route.partition(" ")
+        params = {"user": f"user{sku}"} if path == "/login" else {"sku": sku} if path == "/cart" else {}
+        headers = {"X-Session": session} if path in ("/cart", "/checkout") else {}
+        try:
+            reply = await client.request(method, path.format(sku=sku), params=params, headers=headers)
+            status = reply.status_code
+        except httpx.HTTPError:
+            status = 0
+        self.samples.append(Sample(due, route, status, time.monotonic() - self.began - due))

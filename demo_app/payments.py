@@ -1,0 +1,69 @@
+"""payments: takes the money. An ordinary synchronous Flask service with a ledger of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import firstcause
+import waitress
+from flask import Flask, request
+from sqlalchemy import Engine, create_engine, text
+
+from .settings import required
+from .switches import SWITCHES
+
+log = firstcause.get_logger()
+app = Flask("payments")
+books = threading.Lock()
+engine: Engine
+flaky: set[int] = set()
+
+
+@app.get("/health")
+def health() -> dict[str, str]:
+    """For the supervisor."""
+    return {"status": "ok"}
+
+
+@app.post("/pay")
+def pay() -> Any:
+    """Charge one order."""
+    given = request.get_json()
+    if SWITCHES.on("payments_slow_self"):
+        time.sleep(0.5)
+    if SWITCHES.on("overlap"):
+        time.sleep(given.get("delay_s", 0))
+    if SWITCHES.on("retry") and not given.get("again"):
+        raise RuntimeError("try again")
+    if SWITCHES.on("payments_lock"):
+        with firstcause.spending("lock:books"):
+            books.acquire()
+        try:
+            time.sleep(0.25)  # the fault: everybody waits for one lock
+        finally:
+            books.release()
+    store(given["order"], given["amount"])
+    log.info("paid", order_id=given["order"])
+    return {"paid": given["amount"]}
+
+
+def store(order: int, amount: int) -> None:
+    """Write the payment down."""
+    slow = ", pg_sleep(0.7)" if SWITCHES.on("payments_db") else ""
+    statement = text(f"INSERT INTO payments (order_id, amount) SELECT :o, :a FROM (SELECT 1{slow}) AS one")
+    with engine.begin() as connection:
+        connection.execute(statement, {"o": order, "a": amount})
+
+
+def main() -> None:
+    """Run the service."""
+    global engine
+    firstcause.configure(service="payments", app=app)
+    engine = create_engine(required("DATABASE_URL"), pool_size=16, max_overflow=0)
+    waitress.serve(app, host="127.0.0.1", port=int(required("PORT")), threads=16, _quiet=True)
+
+
+if __name__ == "__main__":
+    main()

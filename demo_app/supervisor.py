@@ -1,0 +1,161 @@
+"""Starts and stops the whole shop; leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from .parts import Postgres, Redis, await_port, end, free_port, spawn
+from .switches import VARIABLE, write
+
+SERVICES = ("payments", "orders", "gateway", "worker")
+NEIGHBOURS = 12
+STATE = Path(tempfile.gettempdir()) / f"firstcause-demo-{os.getuid()}.path"
+"""Says where the running demo's switches are, for `python -m demo_app.break`."""
+_SWEEPER = "import shutil,sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+
+SCHEMA = """
+CREATE TABLE products (sku int PRIMARY KEY, name text, price int, stock int);
+INSERT INTO products SELECT n, 'product ' || n, n * 100, 10 FROM generate_series(1, 60) AS n;
+CREATE TABLE orders (id serial PRIMARY KEY, buyer text, sku int, at timestamptz DEFAULT now());
+CREATE TABLE outbox (order_id int);
+"""
+PAYMENTS_SCHEMA = "CREATE TABLE payments (order_id int, amount int);"
+
+
+class Shop:
+    """The running shop: data directory, parts, services. Use as a context manager."""
+
+    def __init__(self, collector: str, tell: Callable[[str], None] = print) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="firstcause-demo-"))
+        self.directory.chmod(0o755)
+        self._collector, self._tell = collector, tell
+        self._sweeper = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SWEEPER, str(self.directory)], stdin=subprocess.PIPE, start_new_session=True
+        )
+        cores = sorted(os.sched_getaffinity(0))
+        self._core, self._quiet_core = cores[0], cores[-1]
+        self.switches = str(self.directory / "switches.json")
+        self.on: set[str] = set()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports = {name: free_port() for name in SERVICES}
+        self.metrics = {name: free_port() for name in SERVICES}
+        self._neighbours: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Shop:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        os.sched_setaffinity(0, {self._quiet_core})
+        write(self.switches, set())
+        self._tell("starting PostgreSQL")
+        self.postgres = Postgres(self.directory, self._quiet_core)
+        database = self.postgres.start()
+        self._schema(database)
+        self._tell("starting two Redis servers (cache, queue)")
+        self.cache = Redis(self.directory, "cache", self._quiet_core)
+        self.queue = Redis(self.directory, "queue", self._quiet_core)
+        urls = {"REDIS_URL": self.cache.start(), "QUEUE_URL": self.queue.start()}
+        for name in SERVICES:
+            self._tell(f"starting {name}")
+            own = "payments" if name == "payments" else "shop"
+            self._service(name, {**urls, "DATABASE_URL": f"{database}/{own}"})
+        for name in SERVICES[:3]:
+            await_port(self.ports[name], self.processes[name], self.log(name))
+        STATE.write_text(self.switches)
+
+    def _schema(self, database: str) -> None:
+        from sqlalchemy import create_engine, text
+
+        server = create_engine(f"{database}/postgres", isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.execute(text("CREATE DATABASE shop"))
+            connection.execute(text("CREATE DATABASE payments"))
+        server.dispose()
+        for name, schema in (("shop", SCHEMA), ("payments", PAYMENTS_SCHEMA)):
+            engine = create_engine(f"{database}/{name}")
+            with engine.begin() as connection:
+                for statement in filter(str.strip, schema.split(";")):
+                    connection.execute(text(statement))
+            engine.dispose()
+
+    def _service(self, name: str, urls: dict[str, str]) -> None:
+        environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FIRSTCAUSE_"))},
+            **urls,
+            "PORT": str(self.ports[name]),
+            "ORDERS_URL": f"http://127.0.0.1:{self.ports['orders']}",
+            "PAYMENTS_URL": f"http://127.0.0.1:{self.ports['payments']}",
+            VARIABLE: self.switches,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self._collector,
+            "FIRSTCAUSE_METRICS_PORT": str(self.metrics[name]),
+            "FIRSTCAUSE_MESH_KEY": self._key,
+            "FIRSTCAUSE_USER_KEY": self._key,
+            "FIRSTCAUSE_OBJECTIVES": "default=500ms" if name == "gateway" else "default=1s",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.0.0,deployment.environment.name=demo",
+        }
+        command = [sys.executable, "-m", f"demo_app.{name}"]
+        self.processes[name] = spawn(command, self.log(name), self._core, env=environ)
+
+    _key = secrets.token_hex(16)
+
+    def log(self, name: str) -> Path:
+        """Where a service's output goes."""
+        return self.directory / f"{name}.log"
+
+    # -- breaking things -------------------------------------------------------------------------
+
+    def break_(self, fault: str) -> None:
+        """Switch one fault on."""
+        if fault == "cache_down":
+            self.cache.stop()
+        elif fault == "busy_neighbour":
+            burn = [sys.executable, "-S", "-c", "while True: pass"]
+            log = self.directory / "neighbours.log"
+            self._neighbours = [spawn(burn, log, self._core) for _ in range(NEIGHBOURS)]
+        self.on.add(fault)
+        write(self.switches, self.on)
+
+    def mend(self, fault: str) -> None:
+        """Switch one fault off."""
+        self.on.discard(fault)
+        write(self.switches, self.on)
+        if fault == "cache_down":
+            self.cache.start()
+        elif fault == "busy_neighbour":
+            for process in self._neighbours:
+                end(process, signal.SIGKILL)
+        elif fault == "pool_leak":
+            import httpx
+
+            httpx.post(f"http://127.0.0.1:{self.ports['orders']}/repair", timeout=10)
+
+    def stop(self) -> None:
+        """Stop everything, services first, and remove the data."""
+        for process in [*self._neighbours, *reversed(self.processes.values())]:
+            end(process, signal.SIGTERM)
+        for name in ("cache", "queue", "postgres"):
+            part = getattr(self, name, None)
+            if part is not None and hasattr(part, "process"):
+                part.stop()
+        STATE.unlink(missing_ok=True)
+        if self._sweeper.stdin is not None:
+            self._sweeper.stdin.close()
+        self._sweeper.wait()
