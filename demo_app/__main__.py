@@ -97,7 +97,8 @@ class Run:
         self.screen.line("  what the requests say  service      via            share  detail")
         for row in verdicts[:5]:
             share = f"{row['count'] / total:6.0%}"
-            self.screen.line(f"  {row['cause']:22} {row['service']:12} {row['via'] or '-':12} {share}  {row['detail'][:70]}")
+            who = f"{row['service']:12} {row['via'] or '-':12}"
+            self.screen.line(f"  {row['cause']:22} {who} {share}  {row['detail'][:70]}")
 
     def _recover(self) -> None:
         """Wait until two seconds in a row are good."""
@@ -106,9 +107,16 @@ class Run:
             time.sleep(1)
             now = time.monotonic() - self.load.began
             done = [s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now]
-            well = bool(done) and not any(map(is_error, done)) and percentile([s.seconds for s in done], 0.99) < GOOD_P99_S
-            good = good + 1 if well else 0
-        self.screen.line(f"  recovered after {time.monotonic() - began:.0f} s" if good >= 2 else "  NOT recovered", "dim")
+            good = good + 1 if are_well(done) else 0
+        took = time.monotonic() - began
+        self.screen.line(f"  recovered after {took:.0f} s" if good >= 2 else "  NOT recovered", "dim")
+
+
+def are_well(samples: list[Sample]) -> bool:
+    """Whether a second's requests are as users want them."""
+    if not samples or any(map(is_error, samples)):
+        return False
+    return percentile([s.seconds for s in samples], 0.99) < GOOD_P99_S
 
 
 def is_error(sample: Sample) -> bool:
@@ -189,12 +197,13 @@ def main() -> int:
     try:
         if given.serve:
             return serve(screen)
-        faults = given.faults if given.faults else order(given.seed, max(2, given.rounds))
+        faults = given.faults or order(given.seed, max(2, given.rounds))
         wrong = play(given.seed, faults, screen)
     except KeyboardInterrupt:
         screen.line("\nstopped")
         return 130
-    screen.line(f"\n{len(faults) - wrong} of {len(faults)} rounds right (seed {given.seed})", "red" if wrong else "green")
+    score = f"{len(faults) - wrong} of {len(faults)} rounds right (seed {given.seed})"
+    screen.line("\n" + score, "red" if wrong else "green")
     return 1 if wrong else 0
 
 

@@ -7,15 +7,16 @@ import os
 import secrets
 import threading
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
-import firstcause
 import httpx
 import redis.asyncio
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse
+
+import firstcause
 
 from .settings import required
 from .switches import SWITCHES
@@ -63,7 +64,8 @@ async def product(sku: int) -> Any:
         while time.perf_counter() < busy_until:
             pass
     if SWITCHES.on("exception") and sku % 3 == 0:
-        return {"sku": sku, "price": {}["price"]}  # type: ignore[var-annotated]
+        prices: dict[str, int] = {}
+        return {"sku": sku, "price": prices["price"]}
     if SWITCHES.on("unknown_thread"):
         await anyio.to_thread.run_sync(sleep_in_a_thread)
     return await call("GET", f"/stock/{sku}")
@@ -95,7 +97,7 @@ async def user_of(session: str) -> str:
 
 
 @app.post("/cart")
-async def add_to_cart(sku: int, x_session: str = Header()) -> dict[str, int]:
+async def add_to_cart(sku: int, x_session: Annotated[str, Header()]) -> dict[str, int]:
     """Put a product into the cart."""
     user = await user_of(x_session)
     await cache.rpush(f"cart:{user}", sku)
@@ -103,7 +105,7 @@ async def add_to_cart(sku: int, x_session: str = Header()) -> dict[str, int]:
 
 
 @app.post("/checkout")
-async def checkout(x_session: str = Header()) -> Any:
+async def checkout(x_session: Annotated[str, Header()]) -> Any:
     """Order what is in the cart."""
     user = await user_of(x_session)
     items = await cache.lrange(f"cart:{user}", 0, 20)

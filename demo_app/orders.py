@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import firstcause
 import httpx
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+import firstcause
 
 from .settings import required
 from .switches import SWITCHES
@@ -126,7 +127,7 @@ def main() -> None:
     PAYMENTS = required("PAYMENTS_URL")
     firstcause.configure(service="orders", app=app)
     engine = create_async_engine(
-        required("DATABASE_URL"), pool_size=5, max_overflow=0, pool_timeout=2, logging_name="orders", pool_logging_name="orders"
+        required("DATABASE_URL"), pool_size=5, max_overflow=0, pool_timeout=2, pool_logging_name="orders"
     )
     _queue, mail = make_queue(required("QUEUE_URL"))
     uvicorn.run(app, port=int(required("PORT")), access_log=False, log_level="warning", loop="asyncio")

@@ -53,9 +53,10 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             raise PartError(f"{log.stem} ended with {process.returncode}:\n{tail(log)}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
         except OSError:
             time.sleep(0.02)
+        else:
+            return
     raise PartError(f"{log.stem} does not listen on {port} after {STARTUP_S:.0f} s:\n{tail(log)}")
 
 
@@ -101,7 +102,10 @@ class Postgres:
         if self._as:
             shutil.chown(self._data, "nobody", "nogroup")
         subprocess.run(
-            [self._bin / "initdb", "-D", self._data, "-U", "shop", "--no-sync", "--no-locale", "-E", "UTF8", "--auth=trust"],
+            [
+                self._bin / "initdb", "-D", self._data, "-U", "shop",
+                "--no-sync", "--no-locale", "-E", "UTF8", "--auth=trust",
+            ],
             check=True, capture_output=True, cwd="/", **self._as,
         )  # fmt: skip
         settings = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": "100", "shared_buffers": "64MB"}

@@ -6,10 +6,11 @@ import threading
 import time
 from typing import Any
 
-import firstcause
 import waitress
 from flask import Flask, request
 from sqlalchemy import Engine, create_engine, text
+
+import firstcause
 
 from .settings import required
 from .switches import SWITCHES
@@ -18,7 +19,9 @@ log = firstcause.get_logger()
 app = Flask("payments")
 books = threading.Lock()
 engine: Engine
-flaky: set[int] = set()
+
+STORE = text("INSERT INTO payments (order_id, amount) VALUES (:o, :a)")
+SLOW_STORE = text("INSERT INTO payments (order_id, amount) SELECT :o, :a FROM (SELECT 1, pg_sleep(0.7)) AS one")
 
 
 @app.get("/health")
@@ -51,10 +54,8 @@ def pay() -> Any:
 
 def store(order: int, amount: int) -> None:
     """Write the payment down."""
-    slow = ", pg_sleep(0.7)" if SWITCHES.on("payments_db") else ""
-    statement = text(f"INSERT INTO payments (order_id, amount) SELECT :o, :a FROM (SELECT 1{slow}) AS one")
     with engine.begin() as connection:
-        connection.execute(statement, {"o": order, "a": amount})
+        connection.execute(SLOW_STORE if SWITCHES.on("payments_db") else STORE, {"o": order, "a": amount})
 
 
 def main() -> None:

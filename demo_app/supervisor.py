@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .parts import Postgres, Redis, await_port, end, free_port, spawn
 from .switches import VARIABLE, write
@@ -49,7 +50,7 @@ class Shop:
         self.metrics = {name: free_port() for name in SERVICES}
         self._neighbours: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         try:
             self._start()
         except BaseException:

@@ -28,7 +28,7 @@ class Switches:
 
     def _refresh(self) -> None:
         try:
-            changed = os.stat(self._path).st_mtime_ns
+            changed = Path(self._path).stat().st_mtime_ns
             if changed != self._seen:
                 self._on = frozenset(json.loads(Path(self._path).read_text()))
                 self._seen = changed

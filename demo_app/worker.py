@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import firstcause
 from sqlalchemy import create_engine
+
+import firstcause
 
 from . import tasks
 from .settings import required

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from firstcause._config import Config, ConfigError
 
 KEY = "0123456789abcdef"

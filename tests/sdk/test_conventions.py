@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from firstcause import conventions
-from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, UNKNOWN, plain_cause, prometheus_name
 from hypothesis import given
 from hypothesis import strategies as st
+
+from firstcause import conventions
+from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, UNKNOWN, plain_cause, prometheus_name
 
 SOURCE = Path(conventions.__file__).parent
 OTHER_NAMES = re.compile(r"firstcause\.(outcome|ledger\.|verdict\.\w+|request|message|testing|_\w+(\.\w+)*)?$")

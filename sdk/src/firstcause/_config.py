@@ -17,7 +17,7 @@ from ._errors import ConfigError
 
 __all__ = ["Config", "ConfigError"]
 
-SECRET = "***"
+MASKED = "***"
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class _Reader:
         try:
             found[name] = parse(text)
         except ValueError:
-            shown = SECRET if name in _SECRETS else text
+            shown = MASKED if name in _SECRETS else text
             self.problems.append(f"{variable}={shown!r} cannot be read: use {form}")
 
     def _from_resource(self) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class _Reader:
             if variable.startswith("FIRSTCAUSE_") and variable not in known and "_DEMO_" not in variable:
                 near = difflib.get_close_matches(variable, known, 1)
                 hint = f"did you mean {near[0]}?" if near else "remove it"
-                self.problems.append(f"{variable}={SECRET!r} is no setting: {hint}")
+                self.problems.append(f"{variable}={MASKED!r} is no setting: {hint}")
 
 
 def _unknown_arguments(arguments: Mapping[str, Any]) -> list[str]:
@@ -256,7 +256,7 @@ def _check(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, fits, fix in _RULES:
         if name in values:
-            shown = SECRET if name in _SECRETS else values[name]
+            shown = MASKED if name in _SECRETS else values[name]
             try:
                 good = fits(values[name])
             except (TypeError, ValueError, AttributeError):

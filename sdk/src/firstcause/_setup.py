@@ -107,9 +107,8 @@ def _build(config: Config, setup: Setup) -> Recorder:
         return made.put
 
     on_end = pipeline("traces", "/v1/traces", encode_spans) if config.traces else _nowhere
-    provider = TracerProvider(
-        resource, on_end, sampler=_sampler(config), limits=Limits(config.attribute_count, value_characters=config.attribute_length)
-    )
+    limits = Limits(config.attribute_count, value_characters=config.attribute_length)
+    provider = TracerProvider(resource, on_end, sampler=_sampler(config), limits=limits)
     _set_provider(provider, setup)
     sink = pipeline("logs", "/v1/logs", encode_logs) if config.logs else None
     lines = _logging(config, sink)
@@ -168,7 +167,7 @@ def _logging(config: Config, sink: Any) -> Any:
 def _unbuffered(stream: Any) -> Any:
     """The stream below the interpreter's buffer, whose lock a blocked pipe would hold at exit."""
     try:
-        return open(stream.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115 - lives as long as the process
+        return open(stream.fileno(), "wb", buffering=0, closefd=False)
     except (OSError, ValueError, AttributeError):
         return getattr(stream, "buffer", None) or io.BytesIO()
 

@@ -11,9 +11,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from firstcause.export.http import MAX_RESPONSE_BYTES, OtlpHttpExporter
-from firstcause.export.otlp import encode_spans
-from firstcause.export.reply import Reply, read_reply, read_retry_after, rejected_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -21,6 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from firstcause.export.http import MAX_RESPONSE_BYTES, OtlpHttpExporter
+from firstcause.export.otlp import encode_spans
+from firstcause.export.reply import Reply, read_reply, read_retry_after, rejected_items
 from tests.sdk.export.loopback import black_hole, collector, raw_server, read_request
 from tests.sdk.export.test_otlp import Span
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from firstcause import _guard
-from firstcause.export import protobuf
-from firstcause.export.otlp import LINK_REMOTE, Scope, encode_logs, encode_spans
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -22,6 +19,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from firstcause import _guard
+from firstcause.export import protobuf
+from firstcause.export.otlp import LINK_REMOTE, Scope, encode_logs, encode_spans
 
 LIBRARY = Scope("lib", "1")
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from firstcause import _guard
 from firstcause.export.http import OtlpHttpExporter, SignalExport
 from firstcause.export.otlp import encode_spans
 from firstcause.export.pipeline import Pipeline
 from firstcause.export.reply import Reply
-
 from tests.sdk.export.loopback import Answer, black_hole, collector, raw_server, read_request, refusing_url
 from tests.sdk.export.test_otlp import Span
 

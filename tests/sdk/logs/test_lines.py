@@ -7,6 +7,7 @@ import os
 
 import orjson
 import pytest
+
 from firstcause import _guard
 from firstcause.diagnosis.unit import UnitReport
 from firstcause.logs import Canonical, Lines, LogRecord, get_logger, install, uninstall

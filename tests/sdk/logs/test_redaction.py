@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from firstcause.logs.redaction import MASK, is_secret, redact, redact_mapping, redact_sql, redact_url, redact_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from firstcause.logs.redaction import MASK, is_secret, redact, redact_mapping, redact_sql, redact_url, redact_value
 
 PLANTED = [
     ("password=hunter2xyz", "hunter2xyz"), ('"dbPassword": "a b\\"hunter2xyz"', "hunter2xyz"),

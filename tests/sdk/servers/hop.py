@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-import firstcause
 import httpx
 import uvicorn
 from fastapi import FastAPI
+
+import firstcause
 
 app = FastAPI()
 firstcause.configure(service=os.environ["NAME"], app=app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Token
 from time import time_ns
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry.trace import SpanKind
 
+from .._guard import guard, report
 from ..diagnosis.holders import Holders
 from ..diagnosis.ledger import FRAME, Frame, close_frame, open_frame, stamp
 from ..trace.context import format_baggage, format_traceparent, with_member
@@ -66,7 +68,8 @@ class Call:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._deactivate()
-        self.end(error)
+        with guard("clients.end"):
+            self.end(error)
 
     def _deactivate(self) -> None:
         if self._token is not None:
@@ -78,7 +81,7 @@ class Call:
 
     def end(self, error: BaseException | None = None, *, failed: bool = False, resource: str | None = None) -> None:
         """Close frame and span; `failed` without an exception is a reply such as a 503."""
-        gone = isinstance(error, (asyncio.CancelledError, GeneratorExit))
+        gone = was_cancelled(error)
         failed = failed or (error is not None and not gone)
         frame = self.frame
         if frame is not None:
@@ -93,6 +96,34 @@ class Call:
             if failed:
                 span.status_code = 2
             span.end(time_ns())
+
+
+class _Nothing(Call):
+    """Stands in when opening a call failed: the host's call goes on, unwatched."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.attributes, self.frame, self.span, self._token = {}, None, None, None
+
+
+def opens(begin: Callable[..., Call]) -> Callable[..., Call]:
+    """Decorates what makes a `Call`: an error of ours there is reported, and never the host's."""
+
+    def begun(*args: Any) -> Call:
+        try:
+            return begin(*args)
+        except Exception as error:
+            if not report(f"clients.{begin.__module__.rpartition('.')[2]}", error):
+                raise
+            return _Nothing()
+
+    return begun
+
+
+def was_cancelled(error: BaseException | None) -> bool:
+    """Whether the caller gave the call up, which is nobody's failure."""
+    return isinstance(error, (asyncio.CancelledError, GeneratorExit))
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -7,17 +7,20 @@ from typing import Any
 
 import httpx
 
-from ..diagnosis.ledger import stamp
+from ..diagnosis.ledger import Frame
 from .call import RUNTIME, Call
-from .web import Body, begin, reply
+from .web import Wait, begin, reply
 
 _originals: list[tuple[type, str, Any]] = []
+_FRAME = "firstcause.frame"
+"""Kept in a reply's extensions, which httpx leaves out when it pickles one."""
 
 
 def instrument() -> None:
     """Patch httpx; safe to call again."""
     if _originals:
         return
+    httpx.Response._firstcause_frame = property(_frame_of)  # type: ignore[attr-defined]
     _patch(httpx.HTTPTransport, "handle_request", _sync)
     _patch(httpx.AsyncHTTPTransport, "handle_async_request", _async)
 
@@ -27,6 +30,13 @@ def uninstrument() -> None:
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)
+    if "_firstcause_frame" in vars(httpx.Response):
+        del httpx.Response._firstcause_frame  # type: ignore[attr-defined]
+
+
+def _frame_of(response: httpx.Response) -> Frame | None:
+    """What `diagnosis.ledger.stamped` asks the reply of an HTTPStatusError for."""
+    return response.extensions.get(_FRAME)
 
 
 def _patch(owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -43,8 +53,9 @@ def _sync(original: Any) -> Any:
         with call:
             response: httpx.Response = original(self, request)
             _reply(call, request, response)
-        response._firstcause_frame = call.frame  # type: ignore[attr-defined]
-        response.stream = _SyncBody(response.stream, Body(call.frame))
+        if call.frame is not None:
+            response.extensions[_FRAME] = call.frame
+            response.stream = _SyncBody(response.stream, call.frame)
         return response
 
     return handle_request
@@ -58,8 +69,9 @@ def _async(original: Any) -> Any:
         with call:
             response: httpx.Response = await original(self, request)
             _reply(call, request, response)
-        response._firstcause_frame = call.frame  # type: ignore[attr-defined]
-        response.stream = _AsyncBody(response.stream, Body(call.frame))
+        if call.frame is not None:
+            response.extensions[_FRAME] = call.frame
+            response.stream = _AsyncBody(response.stream, call.frame)
         return response
 
     return handle_async_request
@@ -67,34 +79,25 @@ def _async(original: Any) -> Any:
 
 def _begin(request: httpx.Request) -> Call:
     url = request.url
-    call, headers = begin(request.method, str(url), url.host, url.port)
-    for name, value in headers:
-        request.headers[name] = value
-    return call
+    return begin(request.headers.__setitem__, request.method, str(url), url.host, url.port)
 
 
 def _reply(call: Call, request: httpx.Request, response: httpx.Response) -> None:
-    reply(call, response.status_code, response.headers.get("server-timing", ""), request.url.host)
+    reply(call, response.status_code, response.headers, request.url.host)
 
 
 class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, inner: Any, body: Body) -> None:
-        self._inner, self._body = inner, body
+    def __init__(self, inner: Any, frame: Frame | None) -> None:
+        self._inner, self._wait = inner, Wait(frame)
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._inner)
         while True:
-            frame = self._body.open()
             try:
-                chunk = next(chunks)
+                with self._wait:
+                    chunk = next(chunks)
             except StopIteration:
-                self._body.close(frame)
                 return
-            except BaseException as error:
-                self._body.close(frame, failed=True)
-                stamp(error, frame)
-                raise
-            self._body.close(frame)
             yield chunk
 
     def close(self) -> None:
@@ -102,23 +105,17 @@ class _SyncBody(httpx.SyncByteStream):
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, inner: Any, body: Body) -> None:
-        self._inner, self._body = inner, body
+    def __init__(self, inner: Any, frame: Frame | None) -> None:
+        self._inner, self._wait = inner, Wait(frame)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = self._inner.__aiter__()
         while True:
-            frame = self._body.open()
             try:
-                chunk = await chunks.__anext__()
+                with self._wait:
+                    chunk = await chunks.__anext__()
             except StopAsyncIteration:
-                self._body.close(frame)
                 return
-            except BaseException as error:
-                self._body.close(frame, failed=True)
-                stamp(error, frame)
-                raise
-            self._body.close(frame)
             yield chunk
 
     async def aclose(self) -> None:

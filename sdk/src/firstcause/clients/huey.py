@@ -68,7 +68,8 @@ def _enqueue(original: Any) -> Any:
         if RUNTIME.recorder is None:
             return original(self, task)
         attributes = {"messaging.system": "huey", "messaging.destination.name": self.name}
-        with Call(f"queue:{self.name}", f"send {self.name}", attributes, kind=SpanKind.PRODUCER, detail=task.name) as call:
+        name = f"queue:{self.name}"
+        with Call(name, f"send {self.name}", attributes, kind=SpanKind.PRODUCER, detail=task.name) as call:
             if call.span is not None and getattr(task, "_firstcause", None) is None:
                 task._firstcause = {**dict(propagate(call.span, "localhost")), "at": time()}
             return original(self, task)

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
-from ..diagnosis.ledger import FRAME, Frame
+from .._guard import guard
+from ..diagnosis.ledger import FRAME, Frame, stamp
 from ..logs.redaction import redact_url
-from .call import RUNTIME, Call, propagate
+from .call import RUNTIME, Call, opens, propagate, was_cancelled
 
 PEERS = 256
 _names: dict[str, str] = {}
 """host:port to the service name a verdict from there told us; later calls are booked to the name."""
 
 
-def begin(method: str, url: str, host: str, port: int | None) -> tuple[Call, list[tuple[str, str]]]:
-    """Open a call, and the headers to send with it."""
+@opens
+def begin(send: Callable[[str, str], object], method: str, url: str, host: str, port: int | None) -> Call:
+    """Open a call, and `send` the headers that go with it, one by one."""
     place = f"{host}:{port}" if port else host
-    attributes: dict[str, Any] = {
-        "http.request.method": method,
-        "server.address": host,
-        "url.full": redact_url(url),
-    }
+    full = redact_url(url)
+    attributes: dict[str, Any] = {"http.request.method": method, "server.address": host, "url.full": full}
     if port:
         attributes["server.port"] = port
-    path = attributes["url.full"].partition("://")[2].partition("/")[2].partition("?")[0]
+    path = full.partition("://")[2].partition("/")[2].partition("?")[0]
     call = Call(f"http:{_names.get(place, place)}", method, attributes, detail=f"{method} /{path}")
-    frame = call.frame
-    if frame is not None:
-        frame.where = place
-    return call, propagate(call.span, host) if call.span is not None else []
+    if call.frame is not None:
+        call.frame.where = place
+    if call.span is not None:
+        with guard("clients.propagate"):
+            for name, value in propagate(call.span, host):
+                send(name, value)
+    return call
 
 
-def reply(call: Call, status: int, server_timing: str, host: str) -> None:
+def reply(call: Call, status: int, headers: Mapping[str, str], host: str) -> None:
     """Note a reply's status and, when it proves itself, the verdict it carries; ends the call."""
+    with guard("clients.reply"):
+        _reply(call, status, headers.get("server-timing", ""), host)
+
+
+def _reply(call: Call, status: int, server_timing: str, host: str) -> None:
     call.attributes["http.response.status_code"] = status
     frame, span, recorder = call.frame, call.span, RUNTIME.recorder
     resource = None
@@ -56,24 +65,29 @@ def _learn(frame: Frame, service: str) -> str:
     return f"http:{service}"
 
 
-class Body:
-    """Books each wait for a chunk of a reply's body to the same peer, as a frame of its own."""
+class Wait:
+    """Books one wait for a chunk of a reply's body to the same peer, as a frame of its own."""
 
-    __slots__ = ("_frame",)
+    __slots__ = ("_frame", "_of")
 
-    def __init__(self, frame: Frame | None) -> None:
-        self._frame = frame
+    def __init__(self, of: Frame | None) -> None:
+        self._of = of
+        self._frame: Frame | None = None
 
-    def open(self) -> Frame | None:
-        """One wait begins."""
-        frame = self._frame
-        above = FRAME.get()
-        if frame is None or above is None or above.ledger is not frame.ledger:
-            return None
-        return above.ledger.open(frame.resource, frame.detail, above)
+    def __enter__(self) -> None:
+        above, of = FRAME.get(), self._of
+        # A body may be read by another unit than the one that asked, whose ledger knows nothing of the call.
+        if of is not None and above is not None and above.ledger is of.ledger:
+            self._frame = above.ledger.open(of.resource, of.detail, above)
 
-    @staticmethod
-    def close(frame: Frame | None, *, failed: bool = False) -> None:
-        """The wait is over."""
-        if frame is not None:
-            frame.ledger.close(frame, None, failed, False)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        frame, self._frame = self._frame, None
+        if frame is None:
+            return
+        over = error is None or isinstance(error, (StopIteration, StopAsyncIteration))
+        gone = was_cancelled(error)
+        if error is not None and not over:
+            stamp(error, frame)
+        frame.ledger.close(frame, None, not over and not gone, gone)

@@ -178,7 +178,7 @@ def redact(value: Any, depth: int = DEPTH) -> Any:
 def _text(value: Any) -> str:
     try:
         return value if isinstance(value, str) else str(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - what cannot be shown is no reason to raise
         return "<unprintable>"
 
 

@@ -93,13 +93,16 @@ def read(header: str, key: bytes, trace_id: int) -> PeerVerdict | None:
     if KEY not in header:
         return None
     if len(header) > HEADER_MOST:
-        return _refused("oversized")
+        _refused("oversized")
+        return None
     candidates = list(_candidates(header))
     for payload in reversed(candidates):
         found = _verified(payload, key, trace_id)
         if found is not None:
             return found
-    return _refused("forged") if candidates else None
+    if candidates:
+        _refused("forged")
+    return None
 
 
 def _candidates(header: str) -> Iterator[tuple[str, str, str]]:
@@ -127,12 +130,13 @@ def _verified(payload: tuple[str, str, str], key: bytes, trace_id: int) -> PeerV
         return None
     try:
         raw = b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        fields = raw.decode().split(_SEPARATOR)
+        text = raw.decode()
+        fields = text.split(_SEPARATOR)
         if len(fields) != _FIELDS:
             return None
-        service, release, failed, resource, cause, via, excess, culprit, culprit_version, hops, detail = (
-            _plain(field, DETAIL) for field in fields
-        )
+        if not text.replace(_SEPARATOR, "").isprintable():
+            fields = [_plain(field, DETAIL) for field in fields]
+        service, release, failed, resource, cause, via, excess, culprit, culprit_version, hops, detail = fields
         return PeerVerdict(
             service, release, failed == "1", resource, cause, via, _within(int(excess), EXCESS_MS), culprit,
             culprit_version, detail, _within(int(hops), HOPS),

@@ -75,7 +75,7 @@ def _families(metrics: Metrics) -> Iterator[Any]:
     bad = tuple(BY_NAME["firstcause.request.bad"].attributes)
     yield _simple(names, "firstcause.request.bad", bad, metrics.bad)
     yield _simple(names, "firstcause.request.excess", bad, metrics.excess)
-    details = {key: 1.0 for key in list(metrics.details)}
+    details = dict.fromkeys(list(metrics.details), 1.0)
     yield _simple(names, "firstcause.cause.detail", ("culprit.service", "cause", "detail"), details)
     yield _simple(names, "firstcause.deploy.time", (), {(): _STARTED})
     readings = {(resource,): reading for resource, reading in metrics.readings().items()}

@@ -22,16 +22,17 @@ _SCOPES = {
     "redis": "cache:redis", "pymemcache": "cache:memcached", "psycopg": "db:postgresql",
     "psycopg2": "db:postgresql", "asyncpg": "db:postgresql", "aiopg": "db:postgresql", "pymysql": "db:mysql",
     "mysql": "db:mysql", "mysqlclient": "db:mysql", "sqlite3": "db:sqlite", "sqlalchemy": "db:sql",
-    "dbapi": "db:sql", "pymongo": "db:mongodb", "cassandra": "db:cassandra", "elasticsearch": "db:elasticsearch",
-    "kafka": "queue:kafka", "aiokafka": "queue:kafka", "confluent_kafka": "queue:kafka", "pika": "queue:rabbitmq",
-    "aio_pika": "queue:rabbitmq", "celery": "queue:celery", "boto3sqs": "queue:sqs", "grpc": "rpc:unknown",
+    "dbapi": "db:sql", "pymongo": "db:mongodb", "cassandra": "db:cassandra",
+    "elasticsearch": "db:elasticsearch", "kafka": "queue:kafka", "aiokafka": "queue:kafka",
+    "confluent_kafka": "queue:kafka", "pika": "queue:rabbitmq", "aio_pika": "queue:rabbitmq", "celery": "queue:celery",
+    "boto3sqs": "queue:sqs", "grpc": "rpc:unknown",
     "httpx": "http:unknown", "requests": "http:unknown", "urllib": "http:unknown", "urllib3": "http:unknown",
     "aiohttp_client": "http:unknown",
 }  # fmt: skip
 
 
 def classify(kind: SpanKind, attributes: Mapping[str, Any], scope: str) -> tuple[str, str]:
-    """`<kind>:<target>` and a short redacted detail, by semantic conventions: stable names, then older ones."""
+    """`<kind>:<target>` and a short redacted detail, by semantic conventions, stable names first."""
     get = attributes.get
     system = get("db.system.name") or get("db.system")
     if system:

@@ -62,7 +62,7 @@ def parse_traceparent(header: str, state: str = "") -> Remote | None:
     if found is not None:
         version, trace_hex, span_hex, flags, more = found.groups()
         trace_id, span_id = int(trace_hex, 16), int(span_hex, 16)
-        if trace_id and span_id and (version == "00" and more is None or "00" < version < "ff"):
+        if trace_id and span_id and ((version == "00" and more is None) or "00" < version < "ff"):
             return trace_id, span_id, int(flags, 16), valid_state(state) if state else ""
     count("firstcause.self.rejected_headers", header="traceparent")
     return None
@@ -111,8 +111,8 @@ def with_member(state: str, key: str, value: str) -> str:
 
 
 def format_traceparent(trace_id: int, span_id: int, flags: int) -> str:
-    """The header for the next hop."""
-    return f"00-{trace_id:032x}-{span_id:016x}-{flags & 1:02x}"
+    """The header for the next hop; of `flags`, sampled (1) and random id (2) are passed on."""
+    return f"00-{trace_id:032x}-{span_id:016x}-{flags & 3:02x}"
 
 
 def parse_baggage(header: str) -> dict[str, str]:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace as api
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind
-from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
-from .._guard import guard
-from ..diagnosis.ledger import FRAME, close_frame
+from .._guard import guard, report
+from ..diagnosis.ledger import FRAME, Frame, close_frame
 from ..export.otlp import Scope
 from .classify import classify
 from .context import Remote, new_span_id, new_trace_id
-from .span import CLIENTS, Limits, Span
+from .current import Current
+from .kept import Kept
+from .span import CLIENTS, Span
+from .values import Limits, clean, cleaned, nanoseconds, printed
 
-KEPT = 64
-"""Child spans of an unsampled unit kept until its end, in case it turns out slow or failed."""
 OURS = Scope("firstcause")
+PENDING = "pending"
+"""The resource of a frame whose span has not ended: its attributes are still to come."""
+SAMPLED, RANDOM = 1, 2
+_CLIENT_ERRORS = range(400, 500)
+_TOO_MANY = 429
+
+
+class _Decision(NamedTuple):
+    """A sampler's answer; `state` is the tracestate it wants."""
+
+    sampled: bool
+    recording: bool
+    state: str
 
 
 class TracerProvider(api.TracerProvider):
-    """Behind the OpenTelemetry API; samplers, id generators and processors of its SDK plug in."""
+    """Behind the OpenTelemetry API; samplers, id generators and processors of its SDK plug in.
+
+    Without a `sampler` everything is sampled unless its parent is not. `on_end` gets each sampled
+    span when it ends, on the thread that ends it.
+    """
 
     def __init__(
         self,
@@ -32,14 +49,21 @@ class TracerProvider(api.TracerProvider):
         on_end: Callable[[Span], None],
         *,
         sampler: Any = None,
+        id_generator: Any = None,
         limits: Limits | None = None,
+        flush: Callable[[float], bool] | None = None,
     ) -> None:
         self.resource_attributes = dict(resource_attributes)
         self.limits = limits or Limits()
-        self.new_span_id = new_span_id
-        self._on_end = on_end
-        self._sampler = sampler
-        self._processors: list[Any] = []
+        self.processors: tuple[Any, ...] = ()
+        self._on_end, self._flush, self._sampler = on_end, flush, sampler
+        self.new_span_id: Callable[[], int] = new_span_id
+        self.new_trace_id: Callable[[], int] = new_trace_id
+        self._random = RANDOM
+        if id_generator is not None:
+            self.new_span_id = id_generator.generate_span_id
+            self.new_trace_id = id_generator.generate_trace_id
+            self._random = RANDOM if getattr(id_generator, "is_trace_id_random", bool)() else 0
         self._resource: Any = None
 
     @property
@@ -52,8 +76,8 @@ class TracerProvider(api.TracerProvider):
         return self._resource
 
     def add_span_processor(self, processor: Any) -> None:
-        """Call an `opentelemetry.sdk` SpanProcessor for every sampled span; slower than our own pipeline."""
-        self._processors.append(processor)
+        """Call an `opentelemetry.sdk` SpanProcessor for recording spans; slower than our pipeline."""
+        self.processors = (*self.processors, processor)
 
     def get_tracer(
         self,
@@ -63,8 +87,30 @@ class TracerProvider(api.TracerProvider):
         attributes: Mapping[str, Any] | None = None,
     ) -> Tracer:
         """A tracer of the standard API."""
-        pairs = tuple(sorted((attributes or {}).items()))
-        return Tracer(self, Scope(instrumenting_module_name, instrumenting_library_version or "", schema_url or "", pairs))
+        found: list[tuple[str, Any]] = []
+        for key, value in (attributes or {}).items():
+            plain = clean(value, self.limits)
+            if isinstance(plain, (str, int, float)):  # a scope has to be hashable
+                found.append((printed(key), plain))
+        name, version = printed(instrumenting_module_name or ""), printed(instrumenting_library_version or "")
+        return Tracer(self, Scope(name, version, printed(schema_url or ""), tuple(sorted(found))))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush processors and our own pipeline; whether all of it went out."""
+        done = True
+        for processor in self.processors:
+            with guard("processor.force_flush"):
+                done = processor.force_flush(timeout_millis) is not False and done
+        if self._flush is not None:
+            with guard("provider.flush"):
+                done = self._flush(timeout_millis / 1000) and done
+        return done
+
+    def shutdown(self) -> None:
+        """Shut the processors down; our own pipeline belongs to `firstcause.shutdown`."""
+        for processor in self.processors:
+            with guard("processor.shutdown"):
+                processor.shutdown()
 
     # -- own fast paths ------------------------------------------------------------------------
 
@@ -74,7 +120,7 @@ class TracerProvider(api.TracerProvider):
         remote: Remote | None,
         start_ns: int,
         attributes: dict[str, Any],
-        kind: SpanKind,
+        kind: SpanKind = SpanKind.SERVER,
         *,
         trusted: bool = True,
     ) -> Span:
@@ -83,98 +129,140 @@ class TracerProvider(api.TracerProvider):
         Only a `trusted` caller decides about sampling.
         """
         if remote is None:
-            trace_id, parent, state = new_trace_id(), 0, ""
-            sampled = self._sample(None, trace_id, name, kind, attributes)
+            trace_id, parent, flags, state = self.new_trace_id(), 0, SAMPLED | self._random, ""
         else:
             trace_id, parent, flags, state = remote
-            sampled = bool(flags & 1) if trusted else self._sample(None, trace_id, name, kind, attributes)
-        span = Span(self, name, kind, trace_id, parent, int(sampled), start_ns, attributes, OURS)
+            flags = flags & 3 if trusted else flags & RANDOM | SAMPLED
+        span = Span(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
         span.trace_state, span.parent_remote = state, parent != 0
-        if not sampled:
-            span.kept = []
-        self._started(span, None)
+        if self._sampler is not None:
+            self._sample(span, _remote_span(remote) if remote is not None and trusted else None, ())
+        if not span.flags & SAMPLED:
+            span.kept = Kept(span)
+        if self.processors and span.recording:
+            self._started(span, None)
         return span
 
     def child(self, name: str, kind: SpanKind, attributes: dict[str, Any]) -> Span:
         """A child of the current span for adapters of ours: opens no frame, validates nothing."""
-        parent = api.get_current_span()
-        span = self._under(parent, name, kind, time_ns(), attributes, OURS)
-        self._started(span, None)
+        span = self.under(api.get_current_span(), name, kind, time_ns(), attributes, OURS, ())
+        if self.processors and span.recording:
+            self._started(span, None)
         return span
 
-    def _under(
-        self, parent: api.Span, name: str, kind: SpanKind, start_ns: int, attributes: dict[str, Any], scope: Scope
+    def under(
+        self,
+        parent: api.Span,
+        name: str,
+        kind: SpanKind,
+        start_ns: int,
+        attributes: dict[str, Any],
+        scope: Scope,
+        links: Sequence[Link],
     ) -> Span:
+        """A span under `parent`, or a root when that is no valid one; processors are not told yet."""
+        span_id = self.new_span_id()
         if isinstance(parent, Span):
             span = Span(
-                self, name, kind, parent.trace_id, parent.span_id, parent.flags, start_ns, attributes, scope
+                self,
+                name,
+                kind,
+                parent.trace_id,
+                span_id,
+                parent.span_id,
+                parent.flags,
+                start_ns,
+                attributes,
+                scope,
             )
             span.trace_state, span.kept, span.frame = parent.trace_state, parent.kept, parent.frame
-            return span
-        context = parent.get_span_context()
-        if context.is_valid:
-            sampled = bool(context.trace_flags & 1)
-            span = Span(self, name, kind, context.trace_id, context.span_id, int(sampled), start_ns, attributes, scope)
-            span.trace_state, span.parent_remote = context.trace_state.to_header(), context.is_remote
-            return span
-        trace_id = new_trace_id()
-        sampled = self._sample(None, trace_id, name, kind, attributes)
-        return Span(self, name, kind, trace_id, 0, int(sampled), start_ns, attributes, scope)
+        else:
+            context = parent.get_span_context()
+            if context.is_valid:
+                span = Span(
+                    self, name, kind, context.trace_id, span_id, context.span_id, context.trace_flags & 3,
+                    start_ns, attributes, scope,
+                )  # fmt: skip
+                span.trace_state, span.parent_remote = context.trace_state.to_header(), context.is_remote
+            else:
+                flags = SAMPLED | self._random
+                span = Span(self, name, kind, self.new_trace_id(), span_id, 0, flags, start_ns, attributes, scope)
+        if self._sampler is not None:
+            self._sample(span, parent if span.parent_span_id else None, links)
+        return span
 
-    def _sample(
-        self, context: Context | None, trace_id: int, name: str, kind: SpanKind, attributes: dict[str, Any]
-    ) -> bool:
-        if self._sampler is None:
-            return True
+    # -- sampling --------------------------------------------------------------------------------
+
+    def _sample(self, span: Span, parent: api.Span | None, links: Sequence[Link]) -> None:
+        """Let the user's sampler decide about a fresh span; when it fails, the parent's decision stays."""
         with guard("provider.sampler"):
-            result = self._sampler.should_sample(context or Context(), trace_id, name, kind, attributes, ())
-            attributes.update(result.attributes or {})
-            return bool(result.decision.is_sampled())
-        return True
+            decision = self._decide(span, parent, links)
+            span.flags = span.flags & RANDOM | decision.sampled
+            span.recording, span.trace_state = decision.recording, decision.state
 
-    # -- ends ----------------------------------------------------------------------------------
+    def _decide(self, span: Span, parent: api.Span | None, links: Sequence[Link]) -> _Decision:
+        context = Context() if parent is None else api.set_span_in_context(parent, Context())
+        state = TraceState.from_header([span.trace_state]) if span.trace_state else None
+        result = self._sampler.should_sample(
+            context, span.trace_id, span.name, span.kind, span.attributes, links, state
+        )
+        # Some samplers return the attributes they were given.
+        if result.attributes and result.attributes is not span.attributes:
+            span.set_attributes(dict(result.attributes))
+        wanted = result.trace_state.to_header() if result.trace_state else span.trace_state
+        return _Decision(result.decision.is_sampled(), result.decision.is_recording(), wanted)
+
+    # -- starts and ends ---------------------------------------------------------------------------
 
     def _started(self, span: Span, context: Context | None) -> None:
-        for processor in self._processors:
+        for processor in self.processors:
             with guard("processor.on_start"):
                 processor.on_start(span, context)
 
+    def ending(self, span: Span) -> None:
+        """Tell processors of a span that is about to end and can still be changed."""
+        for processor in self.processors:
+            with guard("processor.on_ending"):
+                ending = getattr(processor, "_on_ending", None)
+                if ending is not None:
+                    ending(span)
+
     def ended(self, span: Span) -> None:
-        """Export a sampled span, keep an unsampled unit's one, and close the frame it opened."""
-        frame = span.frame
-        if frame is not None and frame.resource == PENDING and span.kind in CLIENTS:
+        """Close the frame a span opened, then export it, or keep it with its unsampled unit."""
+        if span.opened is not None:
             with guard("provider.frame"):
-                frame.detail = frame.detail or span.name
-                resource = classify(span.attributes, span.scope.name)
-                close_frame(frame, resource=resource, failed=span.status_code == 2)
-        if span.flags & 1:
+                _close(span, span.opened)
+        kept = span.kept
+        if span.flags & SAMPLED:
+            self._export(span)
+        elif kept is not None and kept.root is not span:
+            kept.keep(span, self._export)
+        if self.processors and span.recording:
+            self._process(span)
+        if kept is not None and kept.root is span:
+            kept.close()
+
+    def _export(self, span: Span) -> None:
+        try:
             self._on_end(span)
-            if self._processors:
-                self._process(span)
-        elif span.kept is not None and len(span.kept) < KEPT:
-            span.kept.append(span)
+        except Exception as error:  # the guard as a plain handler: this is the hot path
+            if not report("provider.on_end", error):
+                raise
 
     def _process(self, span: Span) -> None:
         from .readable import Readable
 
         view = Readable(span)
-        for processor in self._processors:
+        for processor in self.processors:
             with guard("processor.on_end"):
-                ending = getattr(processor, "_on_ending", None)
-                if ending is not None:
-                    ending(span)
                 processor.on_end(view)
 
     def export_kept(self, root: Span) -> None:
-        """Export an unsampled unit after all: its kept children now, itself when it ends."""
-        kept, root.kept = root.kept or [], None
-        for span in (*kept, root):
-            span.flags |= 1
-        for span in kept:
-            self._on_end(span)
-
-
-PENDING = "pending"
+        """Export an unsampled unit after all: its kept children now, itself and later ones when they end."""
+        if root.kept is None or root.flags & SAMPLED:
+            return
+        root.flags |= SAMPLED
+        root.kept.export(self._export)
 
 
 class Tracer(api.Tracer):
@@ -197,26 +285,23 @@ class Tracer(api.Tracer):
         """Start a span; CLIENT and PRODUCER ones also open a frame, classified when they end."""
         provider = self._provider
         parent = api.get_current_span(context)
-        span = provider._under(parent, name, kind, start_time or time_ns(), {}, self._scope)
-        if attributes:
-            span.set_attributes(attributes)
-        for link in links or ():
-            span.add_link(link.context, link.attributes)
+        start_ns = time_ns() if start_time is None else nanoseconds(start_time)
+        most = provider.limits.attributes
+        given = cleaned(attributes, most, provider.limits) if attributes else {}
+        span = provider.under(parent, name, kind, start_ns, given, self._scope, links or ())
+        if attributes and len(given) == most:
+            span.dropped_attributes = len(attributes) - most
+        if not (record_exception and set_status_on_exception):
+            span.on_error(record_exception, set_status_on_exception)
+        if links:
+            _link(span, links)
         if kind in CLIENTS:
-            span.frame = self._frame(parent)
-        provider._started(span, context)
+            _open(span)
+        if provider.processors and span.recording:
+            provider._started(span, context)
         return span
 
-    @staticmethod
-    def _frame(parent: api.Span) -> Any:
-        above = FRAME.get()
-        outer = parent.frame if isinstance(parent, Span) else None
-        if outer is not None and above is not None and outer.depth > above.depth and outer.ledger is above.ledger:
-            above = outer
-        return None if above is None else above.ledger.open(PENDING, "", above)
-
-    @_agnosticcontextmanager
-    def start_as_current_span(  # type: ignore[override]
+    def start_as_current_span(  # type: ignore[override]  # theirs is made by a decorator
         self,
         name: str,
         context: Context | None = None,
@@ -227,13 +312,53 @@ class Tracer(api.Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> Iterator[Span]:
-        """Start a span and make it current."""
-        span = self.start_span(name, context, kind, attributes, links, start_time)
-        with api.use_span(
-            span,
-            end_on_exit=end_on_exit,
-            record_exception=record_exception,
-            set_status_on_exception=set_status_on_exception,
-        ):
-            yield span
+    ) -> Current:
+        """Start a span and make it current: a context manager, and a decorator of any function."""
+
+        def start() -> Span:
+            return self.start_span(
+                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+            )
+
+        return Current(start, record_exception, set_status_on_exception, end_on_exit)
+
+
+def _link(span: Span, links: Sequence[Link]) -> None:
+    with guard("provider.links"):
+        for link in links:
+            span.add_link(link.context, link.attributes)
+
+
+def _open(span: Span) -> None:
+    """Open a frame under the innermost of: the context's frame, the parent span's."""
+    with guard("provider.frame"):
+        above, outer = FRAME.get(), span.frame
+        if above is None:
+            return
+        if outer is not None and outer.ledger is above.ledger and outer.depth > above.depth:
+            above = outer
+        frame = above.ledger.open(PENDING, "", above)
+        if frame is not None:
+            span.frame = span.opened = frame
+
+
+def _close(span: Span, frame: Frame) -> None:
+    resource, detail = classify(span.kind, span.attributes, span.scope.name)
+    frame.detail = frame.detail or detail or span.name[:120]
+    if frame.resource != PENDING:
+        resource = frame.resource  # an adapter inside knew better
+    close_frame(frame, resource=resource, failed=_failed(span), cancelled=span.cancelled)
+
+
+def _failed(span: Span) -> bool:
+    """Whether the peer failed: a 4xx answer is the caller's own fault, except 429."""
+    if span.status_code != 2:
+        return False
+    status = span.attributes.get("http.response.status_code") or span.attributes.get("http.status_code")
+    return status not in _CLIENT_ERRORS or status == _TOO_MANY
+
+
+def _remote_span(remote: Remote) -> NonRecordingSpan:
+    trace_id, span_id, flags, state = remote
+    header = TraceState.from_header([state]) if state else None
+    return NonRecordingSpan(SpanContext(trace_id, span_id, True, TraceFlags(flags), header))

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from time import time_ns
+from collections.abc import Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as api
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from .._guard import count, guard
+from ..diagnosis.ledger import stamp
 from ..export.otlp import Scope
+from .values import SCALARS as SCALARS
+from .values import Limits as Limits
+from .values import clean, cleaned, nanoseconds, printed
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ..diagnosis.ledger import Frame
+    from .kept import Kept
     from .provider import TracerProvider
 
 CLIENTS = (SpanKind.CLIENT, SpanKind.PRODUCER)
+RECORD, STATUS = 1, 2
+"""What leaving a `with` block by an exception does: the event, the status."""
 _CODES = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
+_STATUSES = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
+_MESSAGE = 1024
+_STACK = 16_000
+_lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one span may hold; the defaults are OpenTelemetry's, the value length is ours."""
+def _fresh_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
 
-    attributes: int = 128
-    events: int = 128
-    links: int = 128
-    value_characters: int = 4096
+
+os.register_at_fork(after_in_child=_fresh_lock)
 
 
 class Span(api.Span):
-    """One operation. `attributes` is a plain dict: own adapters write to it directly, users by the API."""
+    """One operation. `attributes` is a plain dict: own adapters write to it directly, users by the API.
+
+    `frame` is the innermost ledger frame it works under, `opened` the one it closes at its end.
+    """
 
     __slots__ = (
-        "_context", "attributes", "dropped_attributes", "dropped_events", "dropped_links", "end_ns", "events",
-        "flags", "frame", "kept", "kind", "links", "name", "parent_remote", "parent_span_id", "provider", "scope",
-        "span_id", "start_ns", "status_code", "status_message", "trace_id", "trace_state",
+        "_context", "_on_error", "_over", "attributes", "cancelled", "dropped_attributes", "dropped_events",
+        "dropped_links", "end_ns", "events", "flags", "frame", "kept", "kind", "links", "name", "opened",
+        "parent_remote", "parent_span_id", "provider", "recording", "scope", "span_id", "start_ns",
+        "status_code", "status_message", "trace_id", "trace_state",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +62,7 @@ class Span(api.Span):
         name: str,
         kind: SpanKind,
         trace_id: int,
+        span_id: int,
         parent_span_id: int,
         flags: int,
         start_ns: int,
@@ -56,15 +70,18 @@ class Span(api.Span):
         scope: Scope,
     ) -> None:
         self.provider, self.name, self.kind, self.scope = provider, name, kind, scope
-        self.trace_id, self.span_id, self.parent_span_id = trace_id, provider.new_span_id(), parent_span_id
+        self.trace_id, self.span_id, self.parent_span_id = trace_id, span_id, parent_span_id
         self.flags, self.start_ns, self.end_ns, self.attributes = flags, start_ns, 0, attributes
         self.trace_state = self.status_message = ""
-        self.parent_remote = False
         self.events: list[tuple[str, int, dict[str, Any]]] | tuple[()] = ()
         self.links: list[tuple[int, int, str, dict[str, Any], int]] | tuple[()] = ()
         self.status_code = self.dropped_attributes = self.dropped_events = self.dropped_links = 0
+        self.recording = flags & 1 == 1
+        self.parent_remote = self.cancelled = self._over = False
+        self._on_error = RECORD | STATUS
         self.frame: Frame | None = None
-        self.kept: list[Span] | None = None
+        self.opened: Frame | None = None
+        self.kept: Kept | None = None
         """The ended children of an unsampled unit, shared with its root; None when sampled."""
         self._context: SpanContext | None = None
 
@@ -79,74 +96,79 @@ class Span(api.Span):
 
     def is_recording(self) -> bool:
         """Whether attributes are worth setting: sampled and not ended."""
-        return bool(self.flags & 1) and not self.end_ns
+        return self.recording and not self.end_ns
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set one attribute; invalid values are dropped and counted, long strings cut."""
+        """Set one attribute; invalid values are dropped and counted, long strings cut.
+
+        Unsampled spans take them too: their unit may be exported after all.
+        """
         if self.end_ns:
             return
-        with guard("span.attribute"):
-            clean = _clean(value, self.provider.limits.value_characters)
-            if clean is None or not isinstance(key, str) or not key:
-                count("firstcause.self.dropped", signal="attributes", reason="invalid")
-            elif len(self.attributes) >= self.provider.limits.attributes and key not in self.attributes:
-                self.dropped_attributes += 1
-            else:
-                self.attributes[key] = clean
+        attributes, limits = self.attributes, self.provider.limits
+        kind = type(value)
+        if kind is str:
+            if len(value) > limits.value_characters:
+                value = value[: limits.value_characters]
+        elif kind not in SCALARS:
+            value = clean(value, limits)
+        if value is None or not isinstance(key, str) or not key:
+            count("firstcause.self.dropped", signal="attributes", reason="invalid")
+        elif len(attributes) < limits.attributes or key in attributes:
+            attributes[key] = value
+        else:
+            self.dropped_attributes += 1
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several attributes."""
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        with guard("span.attributes"):
+            for key, value in attributes.items():
+                self.set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
-        """Add an event, up to the limit."""
+        """Add an event, up to the limit; `timestamp` is in nanoseconds since the epoch."""
         if self.end_ns:
             return
-        if len(self.events) >= self.provider.limits.events:
+        limits = self.provider.limits
+        if len(self.events) >= limits.events:
             self.dropped_events += 1
             return
-        if not self.events:
+        if isinstance(self.events, tuple):
             self.events = []
-        self.events.append((name, timestamp or time_ns(), self._cleaned(attributes)))
+        found = cleaned(attributes, limits.event_attributes, limits)
+        self.events.append((printed(name), nanoseconds(timestamp), found))
 
     def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
         """Link to another span, up to the limit."""
         if self.end_ns or context is None:
             return
-        if len(self.links) >= self.provider.limits.links:
+        limits = self.provider.limits
+        if len(self.links) >= limits.links:
             self.dropped_links += 1
             return
-        if not self.links:
+        if isinstance(self.links, tuple):
             self.links = []
-        state = context.trace_state.to_header() if context.trace_state else ""
-        link = (context.trace_id, context.span_id, state, self._cleaned(attributes), int(context.trace_flags))
-        self.links.append(link)
-
-    def _cleaned(self, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-        limit = self.provider.limits
-        found: dict[str, Any] = {}
-        with guard("span.attributes"):
-            for key, value in list((attributes or {}).items())[: limit.attributes]:
-                clean = _clean(value, limit.value_characters)
-                if clean is not None:
-                    found[str(key)] = clean
-        return found
+        with guard("span.link"):
+            state = context.trace_state.to_header() if context.trace_state else ""
+            found = cleaned(attributes, limits.link_attributes, limits)
+            self.links.append((context.trace_id, context.span_id, state, found, int(context.trace_flags)))
 
     def update_name(self, name: str) -> None:
         """Rename the span while it runs."""
         if not self.end_ns:
-            self.name = name
+            self.name = printed(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """OK is final, an error is not taken back by UNSET."""
+        """OK is final, UNSET changes nothing; an error's description is redacted."""
         if self.end_ns or self.status_code == 1:
             return
-        code = status.status_code if isinstance(status, Status) else status
-        said = status.description if isinstance(status, Status) else description
-        if code is not StatusCode.UNSET:
-            self.status_code = _CODES[code]
-            self.status_message = (said or "")[:1024] if code is StatusCode.ERROR else ""
+        if isinstance(status, Status):
+            description = status.description
+            status = status.status_code
+        code = _CODES.get(status, 0)
+        if code:
+            self.status_code = code
+            self.status_message = _redacted(description, _MESSAGE) if description and code == 2 else ""
 
     def record_exception(
         self,
@@ -155,36 +177,68 @@ class Span(api.Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add the standard `exception` event; the message is redacted."""
+        """Add the standard `exception` event; message and stack are redacted."""
+        if self.opened is not None:
+            stamp(exception, self.opened)
+        if self.end_ns:
+            return
         with guard("span.exception"):
-            from ..logs.redaction import redact_value
-
             kind = type(exception)
-            text = "".join(traceback.format_exception(kind, exception, exception.__traceback__, limit=32))
+            module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
             found = {
-                "exception.type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
-                "exception.message": redact_value(_text(exception)),
-                "exception.stacktrace": redact_value(text[-16_000:]),
+                "exception.type": module + kind.__qualname__,
+                "exception.message": _redacted(printed(exception), _MESSAGE),
+                "exception.stacktrace": _stack(exception),
+                "exception.escaped": str(escaped),
                 **(attributes or {}),
             }
             self.add_event("exception", found, timestamp)
 
-    def end(self, end_time: int | None = None) -> None:
-        """End once; later ends change nothing."""
-        if self.end_ns:
+    def left_by(self, error: BaseException, what: int) -> None:
+        """The code under this span raised: note it as `what` says (`RECORD`, `STATUS`), sampled or not.
+
+        What is no `Exception` (cancellation, a closed generator) is not an error.
+        """
+        if not isinstance(error, Exception):
+            self.cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
             return
-        self.end_ns = end_time or time_ns()
-        self.provider.ended(self)
+        if self.opened is not None:
+            stamp(error, self.opened)
+        if what & RECORD:
+            self.record_exception(error, escaped=True)
+        if what & STATUS:
+            self.set_status(StatusCode.ERROR, f"{type(error).__name__}: {printed(error)}")
+
+    def end(self, end_time: int | None = None) -> None:
+        """End once, at `end_time` (ns since the epoch) or now; later ends change nothing."""
+        at = nanoseconds(end_time)
+        with _lock:
+            if self._over:
+                return
+            self._over = True
+        provider = self.provider
+        if self.recording and provider.processors:
+            provider.ending(self)
+        self.end_ns = at
+        provider.ended(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and isinstance(error, Exception):
-            self.record_exception(error)
-            self.set_status(StatusCode.ERROR, f"{type(error).__name__}: {_text(error)}")
+        if error is not None:
+            self.left_by(error, self._on_error)
         self.end()
 
+    def on_error(self, record: bool, status: bool) -> None:
+        """What leaving a `with` block of this span by an exception does."""
+        self._on_error = (RECORD if record else 0) | (STATUS if status else 0)
+
     # -- what the ecosystem reads -------------------------------------------------------------
+
+    @property
+    def context(self) -> SpanContext:
+        """The same as `get_span_context()`."""
+        return self.get_span_context()
 
     @property
     def resource(self) -> Any:
@@ -209,8 +263,7 @@ class Span(api.Span):
     @property
     def status(self) -> Status:
         """The status as the API has it."""
-        code = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)[self.status_code]
-        return Status(code, self.status_message or None)
+        return Status(_STATUSES[self.status_code], self.status_message or None)
 
     @property
     def parent(self) -> SpanContext | None:
@@ -220,24 +273,18 @@ class Span(api.Span):
         return SpanContext(self.trace_id, self.parent_span_id, self.parent_remote, TraceFlags(self.flags))
 
 
-def _text(error: BaseException) -> str:
+def _stack(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a message that cannot be shown is no reason to raise
-        return "<unprintable>"
+        text = "".join(traceback.format_exception(error, limit=32))
+    except Exception:  # noqa: BLE001 - a host's exception may fail at being printed
+        return ""
+    return _redacted(text[-_STACK:], _STACK)
 
 
-def _clean(value: Any, most: int) -> Any:
-    """The value as OTLP can carry it, None when it cannot."""
-    kind = type(value)
-    if kind is str:
-        return value if len(value) <= most else value[:most]
-    if kind in (int, float, bool, bytes):
-        return value
-    if isinstance(value, str):
-        return str(value)[:most]
-    if isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, Sequence) and all(isinstance(v, (str, bool, int, float)) or v is None for v in value):
-        return tuple(v[:most] if isinstance(v, str) else v for v in value[:most])
-    return None
+def _redacted(text: str, most: int) -> str:
+    """`text` without secrets; nothing at all when they could not be looked for."""
+    with guard("span.redaction"):
+        from ..logs.redaction import redact_value
+
+        return redact_value(printed(text))[:most]
+    return ""

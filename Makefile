@@ -1,0 +1,32 @@
+# Every verb is one line a person could type. `make` alone lists them.
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help demo test check e2e bench generate setup clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+demo: setup ## run the shop, break it in random order, hear each time what did it (SEED=7 for another order)
+	$(PYTHON) -m demo_app
+
+test: setup ## set up, then the unit part and the part with real PostgreSQL and Redis
+	$(PYTHON) -m pytest -m "not e2e"
+
+check: setup ## lint, types, generated files, names, style table
+	$(PYTHON) -m checks
+
+e2e: setup ## the whole shop under load, every look-alike told apart
+	scripts/e2e
+
+bench: setup ## figures into bench/results/ (PART="overhead --seconds 60" for one part)
+	$(PYTHON) -m bench $(PART)
+
+generate: setup ## write the generated files anew
+	$(PYTHON) -m docs
+
+setup: ## make .venv with the pinned packages; does nothing when it is up to date
+	@scripts/setup
+
+clean: ## remove .venv and every cache
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Figures about firstcause, measured beside its peers."""

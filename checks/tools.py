@@ -1,0 +1,46 @@
+"""The gates that other programs decide: ruff, mypy, and the generators' own checks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TYPED = ("sdk/src", "demo_app", "bench", "checks", "docs")
+
+
+def lint(root: Path) -> list[str]:
+    """Ruff over everything, with the reasons for what is ignored in pyproject.toml."""
+    return complaints(root, "ruff", "check", "--quiet", "--output-format", "concise", ".")
+
+
+def types(root: Path) -> list[str]:
+    """`mypy --strict` over what is ours to use; tests are checked by running."""
+    present = [name for name in TYPED if any((root / name).rglob("*.py"))]
+    return complaints(root, "mypy", "--strict", "--no-error-summary", *present)
+
+
+def generated(root: Path) -> list[str]:
+    """Committed generated files equal what their generator makes now."""
+    if not (root / "docs" / "__main__.py").exists():
+        return []
+    return complaints(root, "docs", "--check")
+
+
+def complaints(root: Path, module: str, *arguments: str) -> list[str]:
+    """The lines of `python -m module …` when it fails; a failure without a line is one too."""
+    environment = os.environ | {"PYTHONPATH": f"{root / 'sdk' / 'src'}:{root}", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=root,
+        env=environment,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode == 0:
+        return []
+    return done.stdout.strip().splitlines() or [f"{module} ended with status {done.returncode}"]
