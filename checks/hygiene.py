@@ -17,8 +17,9 @@ FORBIDDEN = {
         r"(?<![\w.])/(?:ro[o]t|wor[k]|far[m]|home/[a-z]\w*|opt/wheel[s]|User[s]/\w+)/[\w.]|/tmp/(?:brie[f]|bash_job[s])"
     ),
     "a secret": re.compile(
-        # A key's own line or real key material after it: a test's planted stub is neither.
-        r"^\s*-----BEGIN [A-Z ]*PRIVATE KE[Y]-----\s*$|PRIVATE KE[Y]-----\\n[\w+/]{40}|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bAKIA(?!\w*EXAMPLE)[0-9A-Z]{16}\b"
+        # A key's own line, or key material right after it: a test's planted stub is neither.
+        r"^\s*-----BEGIN [A-Z ]*PRIVATE KE[Y]-----\s*$"
+        r"|PRIVATE KE[Y]-----\\n[\w+/]{40}|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bAKIA(?!\w*EXAMPLE)[0-9A-Z]{16}\b"
         r"|\bxox[bap]-\d{8,}-\w+|\bsk-[A-Za-z0-9]{40,}"
     ),
 }

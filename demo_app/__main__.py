@@ -14,6 +14,7 @@ from typing import Any
 from .faults import FAULTS, LOOK_ALIKES
 from .judge import QUIET, Judge
 from .load import Load, Sample, percentile
+from .parts import PartError
 from .sink import Sink, ledger, waterfall
 from .supervisor import Shop
 from .verdicts import read, since
@@ -202,6 +203,9 @@ def main() -> int:
     except KeyboardInterrupt:
         screen.line("\nstopped")
         return 130
+    except PartError as error:
+        screen.line(f"\nThe shop does not come up: {error}", "red")
+        return 1
     score = f"{len(faults) - wrong} of {len(faults)} rounds right (seed {given.seed})"
     screen.line("\n" + score, "red" if wrong else "green")
     return 1 if wrong else 0

@@ -21,6 +21,7 @@ MIX = (
 )
 """Route and requests per second."""
 PRODUCTS = 60
+OK, LOGGED_OUT = 200, 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Load(threading.Thread):
         self._url, self._schedule = url, schedule(seed)
         self.samples: list[Sample] = []
         self.began = 0.0
+        self._session = ""
         self._stop_now = threading.Event()
 
     def run(self) -> None:
@@ -76,28 +78,35 @@ class Load(threading.Thread):
 
         limits = httpx.Limits(max_connections=2000, max_keepalive_connections=200)
         async with httpx.AsyncClient(base_url=self._url, timeout=20, limits=limits) as client:
-            session = (await client.post("/login", params={"user": "ada"})).json()["session"]
+            await self._log_in(client)
             self.began = time.monotonic()
             tasks: set[asyncio.Task[None]] = set()
             for due, route, sku in self._schedule:
                 if self._stop_now.is_set():
                     break
                 await asyncio.sleep(max(0.0, self.began + due - time.monotonic()))
-                task = asyncio.create_task(self._send(client, due, route, sku, session))
+                task = asyncio.create_task(self._send(client, due, route, sku))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
             for task in tasks:
                 task.cancel()
 
-    async def _send(self, client: Any, due: float, route: str, sku: int, session: str) -> None:
+    async def _log_in(self, client: Any) -> None:
+        reply = await client.post("/login", params={"user": "ada"})
+        if reply.status_code == OK:
+            self._session = reply.json()["session"]
+
+    async def _send(self, client: Any, due: float, route: str, sku: int) -> None:
         import httpx
 
         method, _, path = route.partition(" ")
         params = {"user": f"user{sku}"} if path == "/login" else {"sku": sku} if path == "/cart" else {}
-        headers = {"X-Session": session} if path in ("/cart", "/checkout") else {}
+        headers = {"X-Session": self._session} if path in ("/cart", "/checkout") else {}
         try:
             reply = await client.request(method, path.format(sku=sku), params=params, headers=headers)
             status = reply.status_code
         except httpx.HTTPError:
             status = 0
         self.samples.append(Sample(due, route, status, time.monotonic() - self.began - due))
+        if status == LOGGED_OUT:
+            await self._log_in(client)  # the cache forgot the session, as after its restart

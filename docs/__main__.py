@@ -38,7 +38,8 @@ def _instruments() -> list[str]:
     rows = [_instrument(instrument) for instrument in INSTRUMENTS]
     edges = sorted({i.buckets for i in INSTRUMENTS if i.buckets})
     buckets = [f"Default bucket edges in seconds: {', '.join(map(str, e))}; every objective is added." for e in edges]
-    return ["## Instruments", _table(("name", "in Prometheus", "kind", "unit", "attributes", "meaning"), rows), *buckets]
+    table = _table(("name", "in Prometheus", "kind", "unit", "attributes", "meaning"), rows)
+    return ["## Instruments", table, *buckets]
 
 
 def _instrument(instrument: Instrument) -> tuple[str, ...]:

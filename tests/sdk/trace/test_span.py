@@ -21,10 +21,10 @@ class Raising:
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
-    __repr__ = __iter__ = __len__ = __str__  # type: ignore[assignment]
+    __repr__ = __iter__ = __len__ = __str__
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     """An exception that cannot be printed."""
 
     def __str__(self) -> str:
@@ -169,10 +169,10 @@ def test_secrets_in_exceptions_are_redacted() -> None:
 def test_an_unprintable_exception() -> None:
     """An exception whose `__str__` raises is recorded by its type."""
     s = span()
-    with pytest.raises(Unprintable), s:
-        raise Unprintable
+    with pytest.raises(UnprintableError), s:
+        raise UnprintableError
     assert "<unprintable>" == s.events[0][2]["exception.message"]
-    assert s.events[0][2]["exception.type"].endswith("Unprintable")
+    assert s.events[0][2]["exception.type"].endswith("UnprintableError")
 
 
 def test_context_is_made_once() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ADAPTERS = {
     "httpx": "httpx",
     "requests": "requests",
-    "sqlalchemy.engine": "sqlalchemy",
+    "sqlalchemy": "sqlalchemy",
     "redis": "redis",
     "huey": "huey",
     "anyio.to_thread": "threads",
@@ -65,10 +65,15 @@ def uninstrument_all() -> None:
 
 
 def _put_on(ours: str) -> str:
+    module: Any = None
     try:
-        importlib.import_module(f".{ours}", __package__).instrument()
+        module = importlib.import_module(f".{ours}", __package__)
+        module.instrument()
     except Exception as error:  # noqa: BLE001 - a version of the library that we do not know must not stop the host
         count("firstcause.self.errors", place=f"clients.{ours}")
+        with guard("clients.detach"):
+            if module is not None:
+                module.uninstrument()  # half a patch is worse than none
         return f"{ours}: not attached ({type(error).__name__}: {error})"
     return ours
 

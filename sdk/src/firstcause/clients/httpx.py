@@ -12,7 +12,7 @@ from .call import RUNTIME, Call
 from .web import Wait, begin, reply
 
 _originals: list[tuple[type, str, Any]] = []
-_FRAME = "firstcause.frame"
+_FRAME = "firstcause_frame"
 """Kept in a reply's extensions, which httpx leaves out when it pickles one."""
 
 

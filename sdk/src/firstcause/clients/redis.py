@@ -7,10 +7,10 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from .call import RUNTIME, Call
+from ..diagnosis.ledger import FRAME
+from .call import RUNTIME, Call, opens
 
 _originals: list[tuple[type, str, Any]] = []
-BLOCKING = frozenset(("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP"))
 NAMES: dict[str, str] = {}
 """Client name or host:port to the name a cache is booked under; the client's name is used otherwise."""
 
@@ -40,11 +40,12 @@ def _patch(owner: type, name: str, wrap: Any) -> None:
     setattr(owner, name, wrap(original))
 
 
-def _begin(client: Any, operation: str, key: str) -> Call:
+@opens
+def _begin(client: Any, operation: str, args: tuple[Any, ...]) -> Call:
     pool = client.connection_pool
     name = getattr(pool, "_firstcause_name", None) or _name(pool)
     attributes = {"db.system.name": "redis", "db.operation.name": operation}
-    return Call(f"cache:{name}", operation, attributes, detail=f"{operation} {key}".strip())
+    return Call(f"cache:{name}", operation, attributes, detail=f"{operation} {_key(args)}".strip())
 
 
 def _name(pool: Any) -> str:
@@ -64,16 +65,17 @@ def _key(args: tuple[Any, ...]) -> str:
     return f"{head[:32]}:*" if colon else ""
 
 
-def _silent(args: tuple[Any, ...]) -> bool:
-    """Pipelines collect commands through the same method, and consumers block on purpose."""
-    return RUNTIME.recorder is None or not args or str(args[0]).upper() in BLOCKING
+def _silent() -> bool:
+    """Outside units nobody pays (consumers poll and block there); inside a queue's frame Redis *is* the queue."""
+    frame = FRAME.get()
+    return frame is None or RUNTIME.recorder is None or frame.resource.startswith("queue:")
 
 
 def _command(original: Any) -> Any:
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        if _silent(args):
+        if _silent() or not args:
             return original(self, *args, **options)
-        with _begin(self, str(args[0]), _key(args)):
+        with _begin(self, str(args[0]), args):
             return original(self, *args, **options)
 
     return execute_command
@@ -82,23 +84,23 @@ def _command(original: Any) -> Any:
 def _command_async(original: Any) -> Any:
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
         pending = original(self, *args, **options)
-        if _silent(args) or not hasattr(pending, "__await__"):
+        if _silent() or not args:
             return pending
-        return _awaited(pending, self, str(args[0]), _key(args))
+        return _awaited(pending, self, args)
 
     return execute_command
 
 
-async def _awaited(pending: Any, client: Any, operation: str, key: str) -> Any:
-    with _begin(client, operation, key):
+async def _awaited(pending: Any, client: Any, args: tuple[Any, ...]) -> Any:
+    with _begin(client, str(args[0]), args):
         return await pending
 
 
 def _pipeline(original: Any) -> Any:
     def execute(self: Any, *args: Any, **options: Any) -> Any:
-        if RUNTIME.recorder is None:
+        if _silent():
             return original(self, *args, **options)
-        with _begin(self, "PIPELINE", ""):
+        with _begin(self, "PIPELINE", ()):
             return original(self, *args, **options)
 
     return execute
@@ -106,9 +108,9 @@ def _pipeline(original: Any) -> Any:
 
 def _pipeline_async(original: Any) -> Any:
     async def execute(self: Any, *args: Any, **options: Any) -> Any:
-        if RUNTIME.recorder is None:
+        if _silent():
             return await original(self, *args, **options)
-        with _begin(self, "PIPELINE", ""):
+        with _begin(self, "PIPELINE", ()):
             return await original(self, *args, **options)
 
     return execute

@@ -6,6 +6,8 @@ an exception or a cancellation passes through.
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import weakref
 from time import perf_counter_ns
@@ -13,21 +15,24 @@ from types import FrameType
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.engine.base import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool, QueuePool
+from sqlalchemy.pool.base import _ConnectionRecord
 
 from .._guard import guard
 from .._watch import place_of
 from ..diagnosis.holders import WAITS, Hold, Holders
-from ..diagnosis.ledger import FRAME, close_frame, open_frame
+from ..diagnosis.ledger import FRAME
 from ..logs.redaction import redact_sql
-from .call import RUNTIME, Call
+from .call import RUNTIME, Call, opens
 
 STATEMENTS = 1024
 """Redacted texts remembered; the compiled cache hands us identical strings."""
 DETAIL = 100
 _originals: list[tuple[type, str, Any]] = []
 _texts: dict[str, str] = {}
+_covered: set[type] = set()
 _HOLD = "firstcause"
 
 
@@ -35,11 +40,10 @@ def instrument() -> None:
     """Patch dialects and pools, of engines made before and after; safe to call again."""
     if _originals:
         return
-    for name in ("do_execute", "do_executemany"):
-        _patch(DefaultDialect, name, _with_parameters)
-    _patch(DefaultDialect, "do_execute_no_params", _without_parameters)
-    for name in ("do_commit", "do_rollback"):
-        _patch(DefaultDialect, name, _ending)
+    _cover(DefaultDialect)
+    _patch(DefaultDialect, "initialize", _initialize)
+    _patch(Engine, "__init__", _named)
+    _patch(_ConnectionRecord, "_ConnectionRecord__connect", _connecting)
     _patch(QueuePool, "_do_get", _waiting)
     for name, listener in _LISTENERS:
         event.listen(Pool, name, listener)
@@ -52,8 +56,10 @@ def uninstrument() -> None:
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)
+    _covered.clear()
     for name, listener in _LISTENERS:
-        event.remove(Pool, name, listener)
+        if event.contains(Pool, name, listener):
+            event.remove(Pool, name, listener)
 
 
 def _patch(owner: type, name: str, wrap: Any) -> None:
@@ -62,25 +68,66 @@ def _patch(owner: type, name: str, wrap: Any) -> None:
     setattr(owner, name, wrap(original))
 
 
+def _cover(dialect: type) -> None:
+    """Patch what a dialect class defines itself, and its subclasses (psycopg2 and pyodbc override some)."""
+    if dialect in _covered:
+        return
+    _covered.add(dialect)
+    for name, wrap in _STATEMENTS.items():
+        if name in vars(dialect):
+            _patch(dialect, name, wrap)
+    below: type
+    for below in dialect.__subclasses__():
+        _cover(below)
+
+
+def _initialize(original: Any) -> Any:
+    """A dialect imported after us is covered at its engine's first connection."""
+
+    def initialize(self: Any, connection: Any) -> None:
+        with guard("sqlalchemy.cover"):
+            for above in type(self).__mro__:
+                if issubclass(above, DefaultDialect):
+                    _cover(above)
+        original(self, connection)
+
+    return initialize
+
+
+def _named(original: Any) -> Any:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        with guard("sqlalchemy.engine"):
+            _name(self.dialect, self.url.database)
+
+    return init
+
+
 # -- statements ---------------------------------------------------------------------------------
 
 
+def _silent() -> bool:
+    """Outside units nobody pays; inside a statement we have been here (an override that called its base)."""
+    frame = FRAME.get()
+    return frame is None or RUNTIME.recorder is None or frame.resource.startswith("db:")
+
+
 def _with_parameters(original: Any) -> Any:
-    def do_execute(self: Any, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        if FRAME.get() is None or RUNTIME.recorder is None:
-            return original(self, cursor, statement, parameters, context)  # type: ignore[no-any-return]
+    def do_execute(self: Any, cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
+        if _silent():
+            return original(self, cursor, statement, parameters, context)
         with _begin(self, statement, context):
-            return original(self, cursor, statement, parameters, context)  # type: ignore[no-any-return]
+            return original(self, cursor, statement, parameters, context)
 
     return do_execute
 
 
 def _without_parameters(original: Any) -> Any:
-    def do_execute_no_params(self: Any, cursor: Any, statement: str, context: Any = None) -> None:
-        if FRAME.get() is None or RUNTIME.recorder is None:
-            return original(self, cursor, statement, context)  # type: ignore[no-any-return]
+    def do_execute_no_params(self: Any, cursor: Any, statement: str, context: Any = None) -> Any:
+        if _silent():
+            return original(self, cursor, statement, context)
         with _begin(self, statement, context):
-            return original(self, cursor, statement, context)  # type: ignore[no-any-return]
+            return original(self, cursor, statement, context)
 
     return do_execute_no_params
 
@@ -88,16 +135,43 @@ def _without_parameters(original: Any) -> Any:
 def _ending(original: Any) -> Any:
     name = original.__name__.removeprefix("do_").upper()
 
-    def end(self: Any, connection: Any) -> None:
-        frame = open_frame(_resource(self, None), name)
-        try:
-            original(self, connection)
-        finally:
-            close_frame(frame)
+    def end(self: Any, connection: Any) -> Any:
+        if _silent():
+            return original(self, connection)
+        with _untraced(self, name):
+            return original(self, connection)
 
     return end
 
 
+_STATEMENTS = {
+    "do_execute": _with_parameters,
+    "do_executemany": _with_parameters,
+    "do_execute_no_params": _without_parameters,
+    "do_commit": _ending,
+    "do_rollback": _ending,
+}
+
+
+def _connecting(original: Any) -> Any:
+    """Opening a connection is time of the database, not of own code."""
+
+    def connect(self: Any) -> Any:
+        dialect = getattr(self._ConnectionRecord__pool, "_dialect", None)
+        if _silent() or not hasattr(dialect, "name"):
+            return original(self)
+        with _untraced(dialect, "connect"):
+            return original(self)
+
+    return connect
+
+
+@opens
+def _untraced(dialect: Any, detail: str) -> Call:
+    return Call(_resource(dialect, None), detail, {}, detail=detail, span=False)
+
+
+@opens
 def _begin(dialect: Any, statement: str, context: Any) -> Call:
     text = _texts.get(statement)
     if text is None:
@@ -107,7 +181,7 @@ def _begin(dialect: Any, statement: str, context: Any) -> Call:
     operation = text.partition(" ")[0].upper()[:16]
     resource = _resource(dialect, context)
     attributes = {
-        "db.system.name": dialect.name,
+        "db.system.name": _SYSTEMS.get(dialect.name, dialect.name),
         "db.namespace": resource.partition("/")[2],
         "db.operation.name": operation,
         "db.query.text": text[:2048],
@@ -115,17 +189,24 @@ def _begin(dialect: Any, statement: str, context: Any) -> Call:
     return Call(resource, operation, attributes, detail=text[:DETAIL])
 
 
+_SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
+"""Dialects whose name is not the semantic conventions'."""
+
+
 def _resource(dialect: Any, context: Any) -> str:
     known = getattr(dialect, "_firstcause_resource", None)
-    if known is not None:
-        return str(known)
-    found = f"db:{dialect.name}"
-    with guard("sqlalchemy.resource"):
-        if context is not None:
-            database = context.root_connection.engine.url.database
-            found = f"db:{dialect.name}/{database}" if database else found
-            dialect._firstcause_resource = found
-    return found
+    if known is None and context is not None:
+        with guard("sqlalchemy.resource"):
+            known = _name(dialect, context.root_connection.engine.url.database)
+    return known or f"db:{dialect.name}"
+
+
+def _name(dialect: Any, database: str | None) -> str:
+    # SQLite's database is a path: its last part says enough.
+    target = os.path.basename(database or "")
+    named: str = f"db:{dialect.name}/{target}" if target else f"db:{dialect.name}"
+    dialect._firstcause_resource = named
+    return named
 
 
 # -- the pool -----------------------------------------------------------------------------------
@@ -133,24 +214,38 @@ def _resource(dialect: Any, context: Any) -> str:
 
 def _waiting(original: Any) -> Any:
     def _do_get(self: Any) -> Any:
-        if FRAME.get() is None or self._pool.qsize() or not self._overflow >= self._max_overflow >= 0:
+        if self._pool.qsize() or not self._overflow >= self._max_overflow >= 0:
             return original(self)
         holders = _holders(self)
-        before = perf_counter_ns()
-        call = Call(holders.resource, "pool checkout", {}, holders=holders, span=False)
-        frame = call.frame
-        if frame is not None:
-            WAITS.begin(frame)
-            frame.detail = "waited for a connection"
-        with call:
-            try:
-                return original(self)
-            finally:
-                if frame is not None:
-                    WAITS.end(frame)
-                    frame.detail = f"waited {(perf_counter_ns() - before) // 1_000_000} ms for a connection"
+        # A set, because adding and removing need no lock.
+        waiting: set[object] = self._firstcause_waiting
+        me = object()
+        waiting.add(me)
+        try:
+            return _wait(original, self, holders) if FRAME.get() is not None else original(self)
+        finally:
+            waiting.discard(me)
 
     return _do_get
+
+
+def _wait(original: Any, pool: Any, holders: Holders) -> Any:
+    before = perf_counter_ns()
+    with _queueing(holders) as call:
+        frame = call.frame
+        if frame is None:
+            return original(pool)
+        WAITS.begin(frame)
+        try:
+            return original(pool)
+        finally:
+            WAITS.end(frame)
+            frame.detail = f"waited {(perf_counter_ns() - before) // 1_000_000} ms for a connection"
+
+
+@opens
+def _queueing(holders: Holders) -> Call:
+    return Call(holders.resource, "checkout", {}, detail="waits for a connection", holders=holders, span=False)
 
 
 def _holders(pool: Any) -> Holders:
@@ -158,6 +253,7 @@ def _holders(pool: Any) -> Holders:
     if found is None:
         resource = getattr(getattr(pool, "_dialect", None), "_firstcause_resource", "")
         name = pool.logging_name or resource.partition("/")[2] or "pool"
+        pool._firstcause_waiting = set()
         found = pool._firstcause_holders = Holders(f"db_pool:{name}")
         _watch(pool, found.resource)
     return found
@@ -167,21 +263,27 @@ def _watch(pool: Any, resource: str) -> None:
     recorder = RUNTIME.recorder
     if recorder is None or not isinstance(pool, QueuePool):
         return
-    seen = weakref.ref(pool)
+    pools = _pools.setdefault(resource, weakref.WeakSet())
+    pools.add(pool)
+    recorder.metrics.watch(resource, lambda: _reading(list(pools)))
 
-    def reading() -> tuple[float, float, float]:
-        found: Any = seen()
-        if found is None:
-            return 0.0, 0.0, 0.0
-        return float(found.checkedout()), float(found.size() + max(0, found._max_overflow)), 0.0
 
-    recorder.metrics.watch(resource, reading)
+_pools: dict[str, weakref.WeakSet[QueuePool]] = {}
+"""All pools of one name: a disposed engine makes a new one, and some services have two to one database."""
+
+
+def _reading(pools: list[Any]) -> tuple[float, float, float]:
+    """In use, limit (infinite when overflow is), waiting; over all pools of the name."""
+    return (
+        float(sum(pool.checkedout() for pool in pools)),
+        sum(pool.size() + pool._max_overflow if pool._max_overflow >= 0 else math.inf for pool in pools),
+        float(sum(len(pool._firstcause_waiting) for pool in pools)),
+    )
 
 
 def _checkout(_connection: Any, record: Any, proxy: Any) -> None:
     with guard("sqlalchemy.checkout"):
-        pool = proxy._pool if hasattr(proxy, "_pool") else record._ConnectionRecord__pool
-        holders = _holders(pool)
+        holders = _holders(proxy._pool)
         record.info[_HOLD] = (holders, holders.acquired(FRAME.get(), _caller()))
 
 
@@ -193,6 +295,10 @@ def _checkin(_connection: Any, record: Any, *_more: Any) -> None:
 
 
 _LISTENERS = (("checkout", _checkout), ("checkin", _checkin), ("invalidate", _checkin), ("detach", _checkin))
+
+
+_LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)))
+"""The standard library and this SDK."""
 
 
 def _caller() -> str:
@@ -208,7 +314,7 @@ def _caller() -> str:
 def _outside(frame: FrameType | None) -> FrameType | None:
     while frame is not None:
         name = frame.f_code.co_filename
-        if not ("site-packages" in name or "firstcause" in name or name.startswith("<") or "/lib/python" in name):
+        if not ("site-packages" in name or name.startswith(("<", *_LIBRARIES))):
             return frame
         frame = frame.f_back
     return None

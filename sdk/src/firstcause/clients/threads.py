@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from ..diagnosis.ledger import FRAME, close_frame, open_frame
 
 _originals: dict[str, Any] = {}
+WORKERS = frozenset(("aiosqlite", "anyio", "concurrent", "firstcause", "huey", "multiprocessing", "sqlalchemy"))
+"""Packages whose threads outlive the request that happened to start them."""
 
 
 def instrument_threads() -> None:
@@ -22,16 +25,37 @@ def instrument_threads() -> None:
     def carried_submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         if FRAME.get() is None:
             return submit(self, fn, *args, **kwargs)
-        return submit(self, copy_context().run, fn, *args, **kwargs)
+        run = copy_context().run
+        # A worker that the pool starts for this call outlives it: it must not begin in our context.
+        token = FRAME.set(None)
+        try:
+            return submit(self, run, fn, *args, **kwargs)
+        finally:
+            FRAME.reset(token)
 
     def carried_start(self: threading.Thread) -> None:
-        if FRAME.get() is not None:
-            context, run = copy_context(), self.run
-            self.run = lambda: context.run(run)  # type: ignore[method-assign]
+        if FRAME.get() is not None and not _serves_all(self):
+            self.run = _carried(self, copy_context(), self.run)  # type: ignore[method-assign]
         start(self)
 
     ThreadPoolExecutor.submit = carried_submit  # type: ignore[method-assign]
     threading.Thread.start = carried_start  # type: ignore[method-assign]
+
+
+def _serves_all(thread: threading.Thread) -> bool:
+    """Whether a library started the thread to work for every request to come."""
+    target = getattr(thread, "_target", None)
+    owner = type(thread).__module__ if target is None else getattr(target, "__module__", None) or ""
+    return owner.partition(".")[0] in WORKERS
+
+
+def _carried(thread: threading.Thread, context: Context, run: Callable[[], None]) -> Callable[[], None]:
+    def carried() -> None:
+        # The thread object may be kept for long; the request it worked for must not be.
+        thread.__dict__.pop("run", None)
+        context.run(run)
+
+    return carried
 
 
 def uninstrument_threads() -> None:

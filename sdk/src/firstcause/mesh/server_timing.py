@@ -24,7 +24,7 @@ _CANDIDATES = 8
 _FIELDS = 11
 _SEPARATOR = "\x1f"
 # One member with its comma, quoted strings whole. Possessive: a hostile header costs one pass.
-_MEMBER = re.compile(r'((?:[^",]|"(?:[^"\\]|\\.)*+")*+)(?:,|\Z)', re.DOTALL)
+_MEMBER = re.compile(r'((?:[^",]++|"(?:[^"\\]++|\\.)*+")*+)(?:,|\Z)', re.DOTALL)
 _OURS = re.compile(r'fc\s*;\s*desc\s*=\s*"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([0-9a-f]{16})"')
 
 

@@ -81,7 +81,7 @@ def _database(system: str, attributes: Mapping[str, Any]) -> tuple[str, str]:
 def _statement(statement: str) -> str:
     from ..logs.redaction import redact_sql
 
-    return redact_sql(statement)[:DETAIL]
+    return _text(redact_sql(statement))
 
 
 def _peer(attributes: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from .._guard import guard, report
 from ..diagnosis.ledger import FRAME, Frame, close_frame
 from ..export.otlp import Scope
+from ..mesh.marks import KEY
 from .classify import classify
-from .context import Remote, new_span_id, new_trace_id
+from .context import Remote, new_span_id, new_trace_id, without
 from .current import Current
 from .kept import Kept
 from .span import CLIENTS, Span
@@ -99,11 +100,15 @@ class TracerProvider(api.TracerProvider):
         """Flush processors and our own pipeline; whether all of it went out."""
         done = True
         for processor in self.processors:
+            flushed = False
             with guard("processor.force_flush"):
-                done = processor.force_flush(timeout_millis) is not False and done
+                flushed = processor.force_flush(timeout_millis) is not False
+            done = done and flushed
         if self._flush is not None:
+            flushed = False
             with guard("provider.flush"):
-                done = self._flush(timeout_millis / 1000) and done
+                flushed = self._flush(timeout_millis / 1000)
+            done = done and flushed
         return done
 
     def shutdown(self) -> None:
@@ -134,7 +139,7 @@ class TracerProvider(api.TracerProvider):
             trace_id, parent, flags, state = remote
             flags = flags & 3 if trusted else flags & RANDOM | SAMPLED
         span = Span(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
-        span.trace_state, span.parent_remote = state, parent != 0
+        span.trace_state, span.parent_remote = _unmarked(state), parent != 0
         if self._sampler is not None:
             self._sample(span, _remote_span(remote) if remote is not None and trusted else None, ())
         if not span.flags & SAMPLED:
@@ -183,7 +188,8 @@ class TracerProvider(api.TracerProvider):
                     self, name, kind, context.trace_id, span_id, context.span_id, context.trace_flags & 3,
                     start_ns, attributes, scope,
                 )  # fmt: skip
-                span.trace_state, span.parent_remote = context.trace_state.to_header(), context.is_remote
+                span.trace_state = _unmarked(context.trace_state.to_header())
+                span.parent_remote = context.is_remote
             else:
                 flags = SAMPLED | self._random
                 span = Span(self, name, kind, self.new_trace_id(), span_id, 0, flags, start_ns, attributes, scope)
@@ -321,6 +327,11 @@ class Tracer(api.Tracer):
             )
 
         return Current(start, record_exception, set_status_on_exception, end_on_exit)
+
+
+def _unmarked(state: str) -> str:
+    """The caller's tracestate without its mark, which propagators would hand to third parties."""
+    return without(state, KEY) if KEY in state else state
 
 
 def _link(span: Span, links: Sequence[Link]) -> None:

@@ -16,15 +16,19 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from .._guard import count, guard
 from ..diagnosis.ledger import stamp
 from ..export.otlp import Scope
-from .values import SCALARS as SCALARS
-from .values import Limits as Limits
-from .values import clean, cleaned, nanoseconds, printed
+from .values import SCALARS, Limits, clean, cleaned, nanoseconds, printed
 
 if TYPE_CHECKING:
     from ..diagnosis.ledger import Frame
     from .kept import Kept
     from .provider import TracerProvider
 
+__all__ = ["CLIENTS", "Limits", "Span"]
+
+Event = tuple[str, int, dict[str, Any]]
+"""Name, nanoseconds since the epoch, attributes."""
+Linked = tuple[int, int, str, dict[str, Any], int]
+"""Trace id, span id, tracestate, attributes, flags."""
 CLIENTS = (SpanKind.CLIENT, SpanKind.PRODUCER)
 RECORD, STATUS = 1, 2
 """What leaving a `with` block by an exception does: the event, the status."""
@@ -73,8 +77,8 @@ class Span(api.Span):
         self.trace_id, self.span_id, self.parent_span_id = trace_id, span_id, parent_span_id
         self.flags, self.start_ns, self.end_ns, self.attributes = flags, start_ns, 0, attributes
         self.trace_state = self.status_message = ""
-        self.events: list[tuple[str, int, dict[str, Any]]] | tuple[()] = ()
-        self.links: list[tuple[int, int, str, dict[str, Any], int]] | tuple[()] = ()
+        self.events: list[Event] | tuple[Event, ...] = ()
+        self.links: list[Linked] | tuple[Linked, ...] = ()
         self.status_code = self.dropped_attributes = self.dropped_events = self.dropped_links = 0
         self.recording = flags & 1 == 1
         self.parent_remote = self.cancelled = self._over = False
