@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from firstcause.diagnosis import ledger as module
 from firstcause.diagnosis.clock import Clock
-from firstcause.diagnosis.ledger import FRAME, Frame, Ledger, close_frame, open_frame
+from firstcause.diagnosis.ledger import FRAME, Frame, Ledger, close_frame, open_frame, stamp, stamped
 
 RESOURCES = ("db:a", "http:b", "cache:c")
 
@@ -234,3 +235,18 @@ def test_outside_a_unit_there_is_no_frame() -> None:
     assert FRAME.get() is None
     assert open_frame("db:a") is None
     close_frame(None)
+
+
+def test_a_stamped_exception_can_be_pickled(time: Time) -> None:
+    """Process pools send exceptions home by pickle; the frame does not travel."""
+    error = stamp_on(LookupError("gone"), Ledger(Clock(), time.now).root)
+    copied = pickle.loads(pickle.dumps(error))
+    assert ("gone",) == copied.args
+    assert stamped(copied) is None
+
+
+def stamp_on(error: Exception, frame: Frame) -> Exception:
+    """The error, stamped."""
+    stamp(error, frame)
+    assert stamped(error) is frame
+    return error

@@ -51,6 +51,14 @@ class Frame:
         self.where = ""
         self.adopted: dict[str, list[Any]] | None = None
 
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """A stamped exception may be pickled by a process pool; the frame stays behind."""
+        return _left_behind, ()
+
+
+def _left_behind() -> None:
+    """What a frame is in another process."""
+
 
 class Account:
     """What one resource cost a unit: nanoseconds, calls, and the frames a verdict wants to quote."""
