@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from .faults import FAULTS, LOOK_ALIKES
@@ -37,12 +38,21 @@ class Screen:
         print(f"\033[{code}m{text}\033[0m" if code and self._colour else text, flush=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was broken, whether the requests named it, and whom they named most."""
+
+    fault: str
+    right: bool
+    said: str
+
+
 class Run:
     """One run: shop, load, judge, and the rounds."""
 
     def __init__(self, shop: Shop, load: Load, judge: Judge, screen: Screen) -> None:
         self.shop, self.load, self.judge, self.screen = shop, load, judge, screen
-        self.wrong = 0
+        self.rounds: list[Round] = []
 
     def watch(self, seconds: float) -> list[Sample]:
         """Let time pass, a line a second; returns what was due in it and has been answered."""
@@ -75,7 +85,8 @@ class Run:
         self._felt(samples)
         self._said(verdicts)
         right, why = self.judge.ask(fault, len(samples), verdicts)
-        self.wrong += not right
+        said = f"{verdicts[0]['service']} {verdicts[0]['cause']}" if verdicts else "nobody"
+        self.rounds.append(Round(fault, right, said))
         self.screen.line(f"  {'RIGHT' if right else 'WRONG'}: {why}", "green" if right else "red")
         self._recover()
 
@@ -139,8 +150,8 @@ def last_line(shop: Shop) -> str:
     return next((line for line in reversed(lines) if '"event":"request"' in line and "verdict" in line), "(none)")
 
 
-def play(seed: int, faults: list[str], screen: Screen) -> int:
-    """One whole run; returns how many rounds were wrong."""
+def play(seed: int, faults: list[str], screen: Screen) -> list[Round]:
+    """One whole run; returns its rounds as judged."""
     sink, judge = Sink(), Judge()
     try:
         with Shop(sink.url, lambda text: screen.line("  " + text, "dim")) as shop:
@@ -155,7 +166,7 @@ def play(seed: int, faults: list[str], screen: Screen) -> int:
                 run.round(number, fault)
             load.stop()
             epilogue(shop, sink, screen)
-            return run.wrong
+            return run.rounds
     finally:
         judge.close()
         sink.close()
@@ -199,7 +210,7 @@ def main() -> int:
         if given.serve:
             return serve(screen)
         faults = given.faults or order(given.seed, max(2, given.rounds))
-        wrong = play(given.seed, faults, screen)
+        wrong = sum(not done.right for done in play(given.seed, faults, screen))
     except KeyboardInterrupt:
         screen.line("\nstopped")
         return 130
