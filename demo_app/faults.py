@@ -18,5 +18,6 @@ LOOK_ALIKES = {
     "overlap": "orders makes two overlapping calls, one of them slow",
     "retry": "payments fails once per payment and orders tries again",
     "unknown_thread": "gateway sleeps in a thread that nothing instruments",
+    "timeout": "orders answers so late that gateway gives up first",
     "hold_across_call": "orders holds a connection across its call to payments",
 }

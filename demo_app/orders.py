@@ -60,6 +60,8 @@ async def stock(sku: int) -> dict[str, Any]:
         row = (await connection.execute(statement, {"sku": sku})).mappings().first()
     found = dict(row) if row is not None else {"sku": sku, "stock": 0}
     found.pop("pg_sleep", None)
+    if SWITCHES.on("timeout"):
+        await asyncio.sleep(1.5)
     if SWITCHES.on("overlap"):
         await asyncio.gather(pay(0.1, 0), pay(0.7, 1))
     return found
