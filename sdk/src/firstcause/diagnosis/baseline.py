@@ -26,7 +26,7 @@ ROUTES = 512
 class Baseline:
     """One route's reservoir; `shares` and `wall` are nanoseconds."""
 
-    __slots__ = ("_heap", "_new", "_tie", "samples", "shares", "wall")
+    __slots__ = ("_cutoff", "_heap", "_new", "_tie", "samples", "shares", "wall")
 
     def __init__(self) -> None:
         self.samples = 0
@@ -34,6 +34,8 @@ class Baseline:
         self.wall = 0
         self._heap: list[tuple[float, int, int, Mapping[str, int]]] = []
         self._new = self._tie = 0
+        self._cutoff = 0.0
+        """Draws below it cannot enter the full reservoir; renewed now and then, since it only sinks with time."""
 
     @property
     def cold(self) -> bool:
@@ -45,6 +47,11 @@ class Baseline:
 
         Forward decay (Cormode et al. 2009): priority = age weight plus Gumbel noise, keep the largest.
         """
+        if draw < self._cutoff:
+            self.samples += 1
+            if self.samples % EVERY == 0:
+                self._cutoff = self._least_draw(now_s)
+            return
         priority = now_s * math.log(2) / HALF_LIFE_S - math.log(-math.log(draw))
         self.samples += 1
         self._tie += 1
@@ -58,6 +65,14 @@ class Baseline:
         self._new += 1
         if self.samples == WARM or (self._new >= EVERY and not self.cold):
             self._compute()
+        self._cutoff = self._least_draw(now_s)
+
+    def _least_draw(self, now_s: float) -> float:
+        """The draw whose priority now equals the least one kept: the inverse of `add`'s formula."""
+        if len(self._heap) < SAMPLES:
+            return 0.0
+        noise = self._heap[0][0] - now_s * math.log(2) / HALF_LIFE_S
+        return math.exp(-math.exp(-noise)) if noise > -700 else 0.0
 
     def _compute(self) -> None:
         self._new = 0

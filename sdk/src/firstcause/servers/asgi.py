@@ -146,8 +146,13 @@ class _Call:
     def _start(self, message: Message) -> Message:
         unit = self.unit
         self.status = message["status"]
-        headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
-        unit.has_length = any(pair[0].lower() == b"content-length" for pair in headers)
+        headers = []
+        for pair in message.get("headers", ()):
+            name = pair[0].lower()
+            if name == b"content-length":
+                unit.has_length = True
+            if name != b"x-request-id":
+                headers.append(pair)
         headers.append((b"x-request-id", unit.request_id.encode("latin-1")))
         if unit.mark_verified:
             answer = self.recorder.answer(unit, self.status)
