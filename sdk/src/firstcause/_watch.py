@@ -126,11 +126,16 @@ class Watch:
 
 
 def stuck_at(ident: int) -> str:
-    """`function (file:line)` of the innermost frame of a thread that is not the runtime's own."""
+    """`function (file:line)` of a thread's innermost frame of the application, else of a library."""
     frame = sys._current_frames().get(ident)
-    while frame is not None and _is_runtime(frame):
+    library = ""
+    while frame is not None:
+        if not _is_runtime(frame):
+            if "site-packages" not in frame.f_code.co_filename:
+                return place_of(frame)
+            library = library or place_of(frame)
         frame = frame.f_back
-    return "" if frame is None else place_of(frame)
+    return library
 
 
 def place_of(frame: FrameType) -> str:

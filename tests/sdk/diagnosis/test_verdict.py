@@ -198,6 +198,22 @@ def test_our_own_time_out_says_the_dependency_is_slow(time: Time) -> None:
     assert ("orders", "dependency.slow", "") == said(booking)
 
 
+def test_a_time_out_while_our_loop_was_blocked_is_our_own(time: Time) -> None:
+    """A reply that nobody could read in time is not the peer's slowness."""
+    led = ledger(time)
+    frame = led.open("cache:cache", "", led.root)
+    assert frame is not None
+    time.now += 2000 * MS
+    led.clock.stalled(1900 * MS, "product (gateway.py:1)")
+    frame.timed_out = True
+    close_frame(frame, failed=True)
+    raised = TimeoutError()
+    stamp(raised, frame)
+    booking = verdict.error(evidence(led, time, usual(app=1)), raised, "", 500)
+    assert ("orders", "app.loop_blocked", "") == said(booking)
+    assert "product (gateway.py:1)" == booking.detail
+
+
 def test_without_an_exception_the_last_failed_frame_counts(time: Time) -> None:
     """A handler that answers 502 by itself still names who failed it."""
     led = ledger(time)

@@ -81,10 +81,11 @@ _local = threading.local()
 class Clock:
     """The stall readings one thread of execution sees; one per event loop, one per worker thread."""
 
-    __slots__ = ("_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "parts", "where")
+    __slots__ = ("_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_worst", "parts", "where")
 
     def __init__(self) -> None:
         self.parts: Parts = ZERO
+        self._worst = 0
         self.where = ""
         """Where the loop was last seen stuck (function and line), for a verdict's detail."""
         self._ident = threading.get_ident()
@@ -96,7 +97,10 @@ class Clock:
         """Add loop lateness seen by the watch; call on the loop's own thread."""
         loop, runqueue, collector, gil = self.parts
         self.parts = (loop + ns, runqueue, collector, gil)
-        self.where = where or self.where
+        if where and ns >= self._worst:
+            self.where, self._worst = where, ns
+        else:
+            self._worst = self._worst * 9 // 10  # a short stall does not take the name of a long one at once
 
     def read(self, now: int) -> Parts:
         """The readings at `now`, refreshed from the kernel when due and on the clock's own thread."""

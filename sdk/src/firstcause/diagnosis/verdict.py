@@ -125,6 +125,8 @@ def failing_frame(
 
 def _of_frame(evidence: Evidence, frame: Frame, raised: BaseException | None) -> Booking:
     kind, _, target = frame.resource.partition(":")
+    if frame.timed_out and evidence.shares.get("runtime:loop", 0) > HALF * (frame.end - frame.start):
+        return _plain(evidence, "runtime:loop", failed=True, detail=evidence.ledger.clock.where)
     if frame.holders is not None and frame.adopted:
         return _of_wait(evidence, frame.resource, frame)
     if kind in ("http", "rpc"):
