@@ -56,7 +56,6 @@ def measured(run: Run, fault: str) -> tuple[int, list[dict[str, Any]]]:
         "overlap",
         "exception",
         "unknown_thread",
-        "timeout",
     ],
 )
 def test_the_requests_name_the_cause(run: Run, fault: str) -> None:
