@@ -56,6 +56,7 @@ def measured(run: Run, fault: str) -> tuple[int, list[dict[str, Any]]]:
         "overlap",
         "exception",
         "unknown_thread",
+        "timeout",
     ],
 )
 def test_the_requests_name_the_cause(run: Run, fault: str) -> None:
