@@ -9,21 +9,25 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from .faults import FAULTS, LOOK_ALIKES
 from .judge import QUIET, Judge
-from .load import Load, Sample, percentile
+from .load import MIX, Load, Sample, percentile
 from .parts import PartError
 from .sink import Sink, ledger, waterfall
 from .supervisor import Shop
-from .verdicts import read, since
+from .verdicts import Counts, read, since
 
 SEED = 7
-WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 3.0
+WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 8.0
+WARM_SAMPLES, WARM_MOST_S = 24, 30.0
+"""Good answers a route needs before anything is broken (a baseline is warm at 20), and when to give up."""
 GOOD_P99_S = 0.4
 RECOVERY_S = 30.0
+FOLLOW_S = 0.2
 
 
 class Screen:
@@ -56,10 +60,10 @@ class Run:
 
     def watch(self, seconds: float) -> list[Sample]:
         """Let time pass, a line a second; returns what was due in it and has been answered."""
-        start = time.monotonic() - self.load.began
+        start = self.load.now()
         for _ in range(round(seconds)):
             time.sleep(1)
-            now = time.monotonic() - self.load.began
+            now = self.load.now()
             self._live([s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now], now)
         return [s for s in list(self.load.samples) if s.due >= start]
 
@@ -77,18 +81,35 @@ class Run:
         before, _ = read(self._metrics())
         if fault != QUIET:
             self.shop.break_(fault)
-        samples = self.watch(FAULT_S)
-        after, details = read(self._metrics())
-        verdicts = since(before, after, details)
-        if fault != QUIET:
-            self.shop.mend(fault)
+        began = self.load.now()
+        self.watch(FAULT_S)
+        samples, verdicts = self.settle(fault, began, before)
         self._felt(samples)
         self._said(verdicts)
         right, why = self.judge.ask(fault, len(samples), verdicts)
-        said = f"{verdicts[0]['service']} {verdicts[0]['cause']}" if verdicts else "nobody"
+        said = next((f"{row['service']} {row['cause']}" for row in verdicts if row["count"]), "nobody")
         self.rounds.append(Round(fault, right, said))
         self.screen.line(f"  {'RIGHT' if right else 'WRONG'}: {why}", "green" if right else "red")
         self._recover()
+
+    def settle(self, fault: str, began: float, before: Counts) -> tuple[list[Sample], list[dict[str, Any]]]:
+        """Mend, and let those who still wait have their answer: leaving them out would flatter the round."""
+        ended = self.load.now()
+        if fault != QUIET:
+            self.shop.mend(fault)
+        patience = time.monotonic() + DRAIN_S
+        while self.load.waiting(ended) and time.monotonic() < patience:
+            time.sleep(0.1)
+        after, details = read(self._metrics())
+        due = [s for s in list(self.load.samples) if began <= s.due < ended]
+        return due, since(before, after, details)
+
+    def warm_up(self) -> None:
+        """Wait until every route has enough good answers to know what is usual."""
+        limit = time.monotonic() + WARM_MOST_S
+        self.watch(WARM_S)
+        while time.monotonic() < limit and not is_warm(list(self.load.samples)):
+            self.watch(1)
 
     def _metrics(self) -> str:
         return f"http://127.0.0.1:{self.shop.metrics['gateway']}/metrics"
@@ -107,7 +128,7 @@ class Run:
             self.screen.line("  the requests blame nobody")
             return
         self.screen.line("  what the requests say  service      via            share  detail")
-        for row in verdicts[:5]:
+        for row in [row for row in verdicts if row["count"]][:5]:
             share = f"{row['count'] / total:6.0%}"
             who = f"{row['service']:12} {row['via'] or '-':12}"
             self.screen.line(f"  {row['cause']:22} {who} {share}  {row['detail'][:70]}")
@@ -117,7 +138,7 @@ class Run:
         began, good = time.monotonic(), 0
         while good < 2 and time.monotonic() - began < RECOVERY_S:
             time.sleep(1)
-            now = time.monotonic() - self.load.began
+            now = self.load.now()
             done = [s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now]
             good = good + 1 if are_well(done) else 0
         took = time.monotonic() - began
@@ -129,6 +150,12 @@ def are_well(samples: list[Sample]) -> bool:
     if not samples or any(map(is_error, samples)):
         return False
     return percentile([s.seconds for s in samples], 0.99) < GOOD_P99_S
+
+
+def is_warm(samples: list[Sample]) -> bool:
+    """Whether each route of the mix has `WARM_SAMPLES` good answers."""
+    good = Counter(s.route for s in samples if not is_error(s))
+    return all(good[route] >= WARM_SAMPLES for route, _rate in MIX)
 
 
 def is_error(sample: Sample) -> bool:
@@ -160,8 +187,8 @@ def play(seed: int, faults: list[str], screen: Screen) -> list[Round]:
             load.start()
             while not load.began and load.is_alive():
                 time.sleep(0.05)
-            screen.line(f"\nWarming up for {WARM_S:.0f} s, so that every route knows what is usual")
-            run.watch(WARM_S)
+            screen.line(f"\nWarming up for {WARM_S:.0f} s or more, so that every route knows what is usual")
+            run.warm_up()
             for number, fault in enumerate(faults, 1):
                 run.round(number, fault)
             load.stop()
@@ -192,7 +219,8 @@ def serve(screen: Screen) -> int:
         load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", SEED)
         load.start()
         screen.line(f"gateway: http://127.0.0.1:{shop.ports['gateway']}  (Ctrl-C ends everything)")
-        threading.Event().wait()
+        while not threading.Event().wait(FOLLOW_S):
+            shop.follow()
     return 0
 
 

@@ -11,6 +11,8 @@ import sys
 from typing import Any
 
 QUIET = "quiet"
+BY_COUNT = frozenset({"cache_down", "exception", "timeout"})
+"""Faults that make requests fail: fast failures are counted. The others make them slow: seconds decide."""
 SHARE = 0.6
 """The share the right cause must have where its fault is the only one."""
 ALLOWED_WHEN_QUIET = 0.02
@@ -35,22 +37,30 @@ EXPECTED: dict[str, set[tuple[str, str]]] = {
 
 
 def decide(fault: str, requests: int, verdicts: list[dict[str, Any]]) -> tuple[bool, str]:
-    """Whether the verdicts of a round (service, cause, count of bad requests) say what was broken."""
+    """Whether the verdicts of a round (service, cause, bad requests, excess seconds) say what was broken."""
     bad = sum(v["count"] for v in verdicts)
     if fault == QUIET or not EXPECTED[fault]:
         right = bad <= ALLOWED_WHEN_QUIET * requests
         return right, f"{bad} bad of {requests} requests while nothing hurt users"
     if not bad:
         return False, "users were hurt, and nobody said why"
-    shares: dict[tuple[str, str], float] = {}
-    for v in verdicts:
-        key = (v["service"], v["cause"])
-        shares[key] = shares.get(key, 0.0) + v["count"] / bad
+    shares = shares_of(verdicts, "count" if fault in BY_COUNT else "excess")
     share = sum(shares.get(key, 0.0) for key in EXPECTED[fault])
     top = max(shares, key=lambda key: shares[key])
     wanted = " or ".join(" ".join(key) for key in sorted(EXPECTED[fault]))
     right = top in EXPECTED[fault] and share >= SHARE
     return right, f"said {' '.join(top)} with {shares[top]:.0%}; it was {wanted} ({share:.0%} in all)"
+
+
+def shares_of(verdicts: list[dict[str, Any]], measure: str) -> dict[tuple[str, str], float]:
+    """The share of each service and cause, `via` aside; by count where nobody measured seconds."""
+    weighed = measure if any(v.get(measure, 0) for v in verdicts) else "count"
+    total = sum(v.get(weighed, 0) for v in verdicts)
+    shares: dict[tuple[str, str], float] = {}
+    for v in verdicts:
+        key = (v["service"], v["cause"])
+        shares[key] = shares.get(key, 0.0) + v.get(weighed, 0) / total
+    return shares
 
 
 class Judge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import threading
@@ -62,11 +63,20 @@ class Load(threading.Thread):
         self.samples: list[Sample] = []
         self.began = 0.0
         self._session = ""
+        self._waiting: dict[int, float] = {}
         self._stop_now = threading.Event()
 
     def run(self) -> None:
         """Send until `stop`."""
         asyncio.run(self._send_all())
+
+    def now(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self.began
+
+    def waiting(self, before: float) -> int:
+        """How many requests that were due before then (seconds since `began`) have no answer yet."""
+        return sum(due < before for due in list(self._waiting.values()))
 
     def stop(self) -> None:
         """Stop sending; requests on their way are abandoned."""
@@ -87,7 +97,9 @@ class Load(threading.Thread):
                 await asyncio.sleep(max(0.0, self.began + due - time.monotonic()))
                 task = asyncio.create_task(self._send(client, due, route, sku))
                 tasks.add(task)
+                self._waiting[id(task)] = due
                 task.add_done_callback(tasks.discard)
+                task.add_done_callback(lambda done: self._waiting.pop(id(done), None))
             for task in tasks:
                 task.cancel()
 
@@ -109,4 +121,5 @@ class Load(threading.Thread):
             status = 0
         self.samples.append(Sample(due, route, status, time.monotonic() - self.began - due))
         if status == LOGGED_OUT:
-            await self._log_in(client)  # the cache forgot the session, as after its restart
+            with contextlib.suppress(httpx.HTTPError):
+                await self._log_in(client)  # the cache forgot the session, as after its restart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -20,7 +21,20 @@ SERVICES = ("payments", "orders", "gateway", "worker")
 NEIGHBOURS = 12
 STATE = Path(tempfile.gettempdir()) / f"firstcause-demo-{os.getuid()}.path"
 """Says where the running demo's switches are, for `python -m demo_app.break`."""
-_SWEEPER = "import shutil,sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+_SWEEPER = """
+import os, pathlib, shutil, sys, time
+sys.stdin.read()
+directory, state = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+# What is killed with us may still write while it ends: remove until nothing comes back.
+for _ in range(100):
+    shutil.rmtree(directory, ignore_errors=True)
+    if not directory.exists():
+        break
+    time.sleep(0.1)
+if state.exists() and state.read_text().startswith(str(directory)):
+    state.unlink()
+"""
+"""Its end of a pipe closes when we are gone, kill −9 included; the parts themselves die by PR_SET_PDEATHSIG."""
 
 SCHEMA = """
 CREATE TABLE products (sku int PRIMARY KEY, name text, price int, stock int);
@@ -39,8 +53,9 @@ class Shop:
         self.directory.chmod(0o755)
         self._collector, self._tell = collector, tell
         self._sweeper = subprocess.Popen(
-            [sys.executable, "-S", "-c", _SWEEPER, str(self.directory)], stdin=subprocess.PIPE, start_new_session=True
-        )
+            [sys.executable, "-S", "-c", _SWEEPER, str(self.directory), str(STATE)],
+            stdin=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
         cores = sorted(os.sched_getaffinity(0))
         self._core, self._quiet_core = cores[0], cores[-1]
         self.switches = str(self.directory / "switches.json")
@@ -125,24 +140,41 @@ class Shop:
 
     def break_(self, fault: str) -> None:
         """Switch one fault on."""
+        self._outside_on(fault)
+        self.on.add(fault)
+        write(self.switches, self.on)
+
+    def follow(self) -> None:
+        """Do what `python -m demo_app.break` switched in the file since the last call."""
+        wanted = set(json.loads(Path(self.switches).read_text()))
+        for fault in wanted - self.on:
+            self._outside_on(fault)
+        for fault in self.on - wanted:
+            self._outside_off(fault)
+        self.on = wanted
+
+    def _outside_on(self, fault: str) -> None:
+        """What no service can do to itself."""
         if fault == "cache_down":
             self.cache.stop()
         elif fault == "busy_neighbour":
             burn = [sys.executable, "-S", "-c", "while True: pass"]
             log = self.directory / "neighbours.log"
             self._neighbours = [spawn(burn, log, self._core) for _ in range(NEIGHBOURS)]
-        self.on.add(fault)
-        write(self.switches, self.on)
 
     def mend(self, fault: str) -> None:
         """Switch one fault off."""
         self.on.discard(fault)
         write(self.switches, self.on)
+        self._outside_off(fault)
+
+    def _outside_off(self, fault: str) -> None:
         if fault == "cache_down":
             self.cache.start()
         elif fault == "busy_neighbour":
             for process in self._neighbours:
                 end(process, signal.SIGKILL)
+            self._neighbours = []
         elif fault == "pool_leak":
             import httpx
 
