@@ -8,6 +8,7 @@ import pytest
 
 from firstcause import _guard, clients
 from firstcause.clients import call
+from firstcause.diagnosis import ledger
 from tests import parts
 from tests.sdk.clients.workbench import Workbench
 
@@ -32,6 +33,7 @@ def _bench() -> Iterator[Workbench]:
     made = Workbench()
     _guard.reset_self_counts()
     _guard.strict(True)
+    ledger._targets.clear()  # every test has ports of its own, and a process knows 32 peers
     clients.install(made.recorder)
     clients.instrument_all()
     yield made

@@ -14,6 +14,7 @@ import requests
 
 from firstcause.clients import web
 from firstcause.diagnosis.ledger import stamped
+from firstcause.mesh import Mesh
 from tests.sdk.clients.web import Peer, peer
 from tests.sdk.clients.workbench import Workbench
 
@@ -33,7 +34,7 @@ GETS = pytest.mark.parametrize("get", [httpx.get, _async_get, requests.get], ids
 
 @pytest.fixture(name="server")
 def _server() -> Iterator[Peer]:
-    web._names.clear()
+    web._peers.clear()
     with peer() as server:
         yield server
 
@@ -70,9 +71,56 @@ def test_strangers_get_the_trace_context_only(bench: Workbench) -> None:
     """A host outside the realm gets neither mark, request id nor baggage."""
     with bench.unit() as unit:
         unit.baggage = {"tenant": "blue"}
-        headers: dict[str, str] = {}
-        web.begin(headers.__setitem__, "GET", "https://api.example.com/v1", "api.example.com", None).end()
-    assert ["traceparent"] == list(headers)
+        with web.begin("GET", "https://api.example.com/v1", "https", "api.example.com", None) as call:
+            sent = web.headers(call, lambda name: False)
+    assert ["traceparent"] == [name for name, _value in sent]
+
+
+@pytest.mark.parametrize(
+    "get",
+    [lambda url: httpx.get(url, follow_redirects=True), lambda url: requests.get(url, timeout=5)],
+    ids=["httpx", "requests"],
+)
+def test_a_redirect_takes_nothing_along(bench: Workbench, server: Peer, get: Get) -> None:
+    """Each hop is a call of its own; a stranger gets the trace context only, and the reply's request is as it was."""
+    bench.recorder.mesh = Mesh("key")
+    bench.recorder.mesh.realm._known["localhost"] = False
+    with bench.unit() as unit:
+        unit.baggage = {"tenant": "blue"}
+        reply = get(f"{server.url}/away")
+    ours, theirs = server.seen
+    assert {"traceparent", "tracestate", "x-request-id", "baggage"} <= set(ours)
+    assert {"traceparent"} == {"traceparent", "tracestate", "x-request-id", "baggage"} & set(theirs)
+    assert [302, 200] == [span.attributes["http.response.status_code"] for span in bench.named("GET")]
+    assert "traceparent" not in reply.request.headers
+
+
+def test_a_request_id_of_the_hosts_own_stays(bench: Workbench, server: Peer) -> None:
+    """Nothing that the application set itself is replaced, but the trace context."""
+    with bench.unit():
+        httpx.get(server.url, headers={"X-Request-ID": "mine", "traceparent": "00-1-2-01"})
+        requests.get(server.url, headers={"X-Request-ID": "mine", "traceparent": "00-1-2-01"}, timeout=5)
+    for seen, span in zip(server.seen, bench.named("GET"), strict=True):
+        assert ("mine", f"{span.span_id:016x}") == (seen["x-request-id"], seen["traceparent"].split("-")[2])
+
+
+def test_each_attempt_of_a_hand_written_retry_is_a_call(bench: Workbench, server: Peer) -> None:
+    """A transport of the user's that retries gives a call per attempt; the pause between belongs to the peer."""
+
+    class Retrying(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = super().handle_request(request)
+            while response.status_code == 503:
+                response.read()
+                threading.Event().wait(0.05)
+                response = super().handle_request(request)
+            return response
+
+    with bench.unit(), httpx.Client(transport=Retrying()) as client:
+        assert 200 == client.get(f"{server.url}/busy").status_code
+    assert [503, 200] == [span.attributes["http.response.status_code"] for span in bench.named("GET")]
+    assert 2 == len({seen["traceparent"] for seen in server.seen})
+    assert bench.shares[f"http:127.0.0.1:{server.server_address[1]}"] > 45
 
 
 @GETS

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 import redis
 import redis.asyncio
 
 from firstcause.clients.redis import NAMES
 from firstcause.diagnosis.ledger import FRAME, close_frame, open_frame, stamped
+from tests import parts
 from tests.sdk.clients.workbench import Workbench
 
 
@@ -18,7 +22,11 @@ def test_a_command_is_a_span_and_time_of_the_cache(bench: Workbench, redis_url: 
         account = unit.ledger.accounts["cache:redis"]
     span = bench.named("SET")[0]
     assert unit.span.span_id == span.parent_span_id
-    assert {"db.system.name": "redis", "db.operation.name": "SET"} == span.attributes
+    host, _, port = redis_url.partition("://")[2].partition("/")[0].partition(":")
+    assert {
+        "db.system.name": "redis", "db.operation.name": "SET", "db.namespace": "0",
+        "server.address": host, "server.port": int(port),
+    } == span.attributes  # fmt: skip
     assert account.longest is not None
     assert "SET basket:*" == account.longest.detail
 
@@ -43,9 +51,7 @@ def test_a_pipeline_is_one_call(bench: Workbench, redis_url: str) -> None:
     assert ["PIPELINE"] == [span.name for span in bench.spans if span.parent_span_id]
 
 
-def test_a_cache_can_be_given_a_name(
-    bench: Workbench, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_can_be_given_a_name(bench: Workbench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name for a place is what the time is booked under."""
     monkeypatch.setitem(NAMES, redis_url.partition("://")[2].partition("/")[0], "baskets")
     with bench.unit() as unit, redis.Redis.from_url(redis_url) as client:
@@ -84,3 +90,37 @@ def test_a_refused_command_is_stamped(bench: Workbench, redis_url: str) -> None:
     assert frame is not None
     assert frame.failed
     assert 2 == bench.named("LPUSH")[0].status_code
+
+
+@pytest.fixture(name="cluster_url", scope="module")
+def _cluster_url() -> Iterator[str]:
+    """A cluster of one real node; its bus listens 10,000 ports above."""
+    port = next(port for port in iter(parts.free_port, 0) if port < 55_000)
+    with parts.redis(port, cluster_enabled="yes") as part:
+        with redis.Redis.from_url(part.url) as node:
+            node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            while "cluster_state:ok" not in str(node.execute_command("CLUSTER", "INFO")):
+                threading.Event().wait(0.01)
+        yield part.url
+
+
+def test_a_clusters_command_is_one_call(bench: Workbench, cluster_url: str) -> None:
+    """A command that a cluster's client sends to a node is one span and one frame, and so is its pipeline."""
+    client = redis.RedisCluster.from_url(cluster_url)
+    with bench.unit() as unit:
+        client.set("basket:1", "x")
+        assert [b"x"] == client.pipeline().get("basket:1").execute()
+        assert 2 == unit.ledger.accounts["cache:redis"].count
+    client.close()
+    assert ["SET", "PIPELINE"] == [span.name for span in bench.spans if span.parent_span_id]
+    assert int(cluster_url.rpartition(":")[2].partition("/")[0]) == bench.named("SET")[0].attributes["server.port"]
+
+
+async def test_an_async_clusters_command_is_one_call(bench: Workbench, cluster_url: str) -> None:
+    """The same for asyncio."""
+    async with redis.asyncio.RedisCluster.from_url(cluster_url) as client:
+        with bench.unit() as unit:
+            await client.set("basket:1", "x")
+            assert [b"x"] == await client.pipeline().get("basket:1").execute()
+            assert 2 == unit.ledger.accounts["cache:redis"].count
+    assert ["SET", "PIPELINE"] == [span.name for span in bench.spans if span.parent_span_id]

@@ -73,6 +73,7 @@ def test_a_thread_that_ended_keeps_nothing_of_the_request(bench: Workbench) -> N
         return thread, weakref.ref(body)
 
     thread, body = serve()
+    bench.reports.clear()
     gc.collect()
     assert body() is None
     assert "run" not in vars(thread)

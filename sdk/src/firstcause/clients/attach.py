@@ -19,13 +19,26 @@ if TYPE_CHECKING:
 ADAPTERS = {
     "httpx": "httpx",
     "requests": "requests",
+    "urllib3": "urllib3",
+    "aiohttp": "aiohttp",
     "sqlalchemy": "sqlalchemy",
+    "psycopg": "psycopg",
+    "psycopg_pool": "psycopg_pool",
+    "asyncpg": "asyncpg",
     "redis": "redis",
     "huey": "huey",
+    "celery.app.base": "celery",
+    "grpc": "grpc",
+    "django.db.backends.utils": "django",
+    "django.core.handlers.wsgi": ".servers.django",
+    "django.core.handlers.asgi": ".servers.django",
+    "loguru": ".logs.loguru",
     "anyio.to_thread": "threads",
 }
 """Imported library to our module; the standard library's threads are always covered."""
 
+_OURS = {importlib.util.resolve_name(f".{ours}", __package__): ours for ours in ADAPTERS.values()}
+"""Who imports an adapter by its name (to set a cache's, say) imports the library through it."""
 _finder: _Finder | None = None
 
 
@@ -39,14 +52,15 @@ def install(recorder: Recorder) -> None:
 def instrument_all() -> list[str]:
     """Put adapters on what is imported, and be there when the rest is; one line per adapter."""
     global _finder
-    from . import threads
+    from . import deadlines, threads
 
     threads.instrument_threads()
+    deadlines.instrument_deadlines()
     lines = [_put_on(ours) for library, ours in ADAPTERS.items() if library in sys.modules]
     if _finder is None:
         _finder = _Finder()
         sys.meta_path.insert(0, _finder)
-    return ["threads", *filter(None, lines)]
+    return ["threads", *dict.fromkeys(filter(None, lines))]
 
 
 def uninstrument_all() -> None:
@@ -55,19 +69,24 @@ def uninstrument_all() -> None:
     if _finder is not None:
         sys.meta_path.remove(_finder)
         _finder = None
-    from . import threads
+    from . import deadlines, threads
 
     threads.uninstrument_threads()
+    deadlines.uninstrument_deadlines()
     for ours in ADAPTERS.values():
-        module = sys.modules.get(f"{__package__}.{ours}")
+        module = sys.modules.get(importlib.util.resolve_name(f".{ours}", __package__))
         if module is not None:
             module.uninstrument()
 
 
-def _put_on(ours: str) -> str:
-    module: Any = None
+def _put_on(ours: str, module: Any = None) -> str:
+    if _switched_off(ours.rpartition(".")[2]):
+        return ""
     try:
-        module = importlib.import_module(f".{ours}", __package__)
+        if module is None:
+            module = importlib.import_module(f".{ours}", __package__)
+            if getattr(module.__spec__, "_initializing", False):
+                return ""  # it is what imported the library: its turn comes when it has run
         module.instrument()
     except Exception as error:  # noqa: BLE001 - a version of the library that we do not know must not stop the host
         count("firstcause.self.errors", place=f"clients.{ours}")
@@ -75,7 +94,14 @@ def _put_on(ours: str) -> str:
             if module is not None:
                 module.uninstrument()  # half a patch is worse than none
         return f"{ours}: not attached ({type(error).__name__}: {error})"
-    return ours
+    return ours.removeprefix(".")
+
+
+def _switched_off(name: str) -> bool:
+    from .call import RUNTIME
+
+    off = () if RUNTIME.recorder is None else RUNTIME.recorder.config.disabled_instrumentations
+    return name in off or "*" in off
 
 
 class _Finder(MetaPathFinder):
@@ -84,7 +110,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in ADAPTERS:
+        if name not in ADAPTERS and name not in _OURS:
             return None
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
@@ -110,7 +136,10 @@ class _Loader(Loader):
             module.__spec__.loader = self._inner
         self._inner.exec_module(module)
         with guard("clients.import"):
-            _put_on(ADAPTERS[self._name])
+            if self._name in _OURS:
+                _put_on(_OURS[self._name], module)
+            else:
+                _put_on(ADAPTERS[self._name])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

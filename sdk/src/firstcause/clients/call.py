@@ -1,24 +1,29 @@
-"""One outgoing call: its frame, its span, and what it let out."""
+"""One outgoing call: its frame, its span, its duration, and what it let out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Token
+from contextvars import ContextVar, Token
+from functools import lru_cache
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+from opentelemetry.trace import INVALID_SPAN, SpanKind, get_current_span
 
-from .._guard import guard, report
+from .._guard import report
 from ..diagnosis.holders import Holders
-from ..diagnosis.ledger import FRAME, Frame, close_frame, open_frame, stamp
-from ..trace.context import format_baggage, format_traceparent, with_member
+from ..diagnosis.ledger import FRAME, Frame, leave, stamp
+from ..trace.context import format_baggage, format_traceparent, with_member, without
+from .deadlines import expired
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
     from ..trace.span import Span
+
+HTTP_DURATION, DB_DURATION = "http.client.request.duration", "db.client.operation.duration"
 
 
 class Runtime:
@@ -28,6 +33,28 @@ class Runtime:
 
 
 RUNTIME = Runtime()
+_BARE: ContextVar[str] = ContextVar("firstcause_bare_call", default="")
+"""The resource of the call that is going on where no ledger says so: outside units, and after their end."""
+
+
+def idle() -> bool:
+    """Nobody to work for: not configured, or an exporter of OpenTelemetry is at work, whose calls would feed itself."""
+    return RUNTIME.recorder is None or bool(get_value(_SUPPRESS_INSTRUMENTATION_KEY))
+
+
+def watched() -> bool:
+    """Whether a call is worth watching: there is a unit to book it to, or a span to hang it under."""
+    if idle():
+        return False
+    return FRAME.get() is not None or get_current_span() is not INVALID_SPAN
+
+
+def within(*kinds: str) -> bool:
+    """Whether a call of such a kind (`http:`) is going on here already: two libraries, one call."""
+    frame = FRAME.get()
+    if frame is not None and frame.resource.startswith(kinds):
+        return True
+    return _BARE.get().startswith(kinds)
 
 
 class Call:
@@ -35,9 +62,10 @@ class Call:
 
     Opens a frame and a span and closes both once. An exception passes through, stamped with the
     frame; cancellation is told apart from failure, and a time-out of ours counts as failure.
+    With an `instrument` the duration is counted under `key` and what `ending` adds to it.
     """
 
-    __slots__ = ("_token", "attributes", "frame", "span")
+    __slots__ = ("_bare", "_over", "_token", "attributes", "frame", "instrument", "key", "span")
 
     def __init__(
         self,
@@ -49,15 +77,22 @@ class Call:
         detail: str = "",
         holders: Holders | None = None,
         span: bool = True,
+        instrument: str = "",
+        key: tuple[str, ...] = (),
     ) -> None:
-        self.attributes = attributes
-        self.frame: Frame | None = open_frame(resource, detail, holders=holders)
-        recorder = RUNTIME.recorder
+        self.attributes, self.instrument, self.key = attributes, instrument, key
+        self._token: Token[Frame | None] | None = None
+        self._bare: Token[str] | None = None
+        self._over = False
         self.span: Span | None = None
+        above = FRAME.get()
+        self.frame: Frame | None = None if above is None else above.ledger.open(resource, detail, above, holders)
+        recorder = RUNTIME.recorder
         if span and recorder is not None:
             self.span = recorder.provider.child(name, kind, attributes)
             self.span.frame = None
-        self._token: Token[Frame | None] | None = None
+            if self.frame is None:
+                self._bare = _BARE.set(resource)
 
     def __enter__(self) -> Self:
         if self.frame is not None:
@@ -67,35 +102,68 @@ class Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deactivate()
-        with guard("clients.end"):
-            self.end(error)
-
-    def _deactivate(self) -> None:
         if self._token is not None:
-            try:
-                FRAME.reset(self._token)
-            except ValueError:
-                FRAME.set(self.frame.parent if self.frame is not None else None)
+            leave(self._token)
             self._token = None
+        try:
+            self.end(error)
+        except Exception as ours:
+            if not report("clients.end", ours):
+                raise
 
     def end(self, error: BaseException | None = None, *, failed: bool = False, resource: str | None = None) -> None:
         """Close frame and span; `failed` without an exception is a reply such as a 503."""
-        gone = was_cancelled(error)
-        failed = failed or (error is not None and not gone)
         frame = self.frame
+        if self._over:
+            if error is not None:
+                stamp(error, frame)
+            return
+        self._over = True
+        gone = late = False
+        if error is not None:
+            gone, late = was_cancelled(error), is_timeout(error)
+            failed = not gone
         if frame is not None:
             if error is not None:
-                frame.timed_out = is_timeout(error)
+                frame.timed_out = late
                 stamp(error, frame)
-            close_frame(frame, resource=resource, failed=failed, cancelled=gone)
-        span = self.span
-        if span is not None:
-            if error is not None:
-                self.attributes["error.type"] = type(error).__qualname__
-            if failed:
-                span.status_code = 2
-            span.end(time_ns())
+            frame.ledger.close(frame, resource, failed, gone)
+        if self.span is not None:
+            self._end_span(self.span, error, failed, late)
+
+    def _end_span(self, span: Span, error: BaseException | None, failed: bool, late: bool) -> None:
+        if self._bare is not None:
+            try:
+                _BARE.reset(self._bare)
+            except ValueError:
+                _BARE.set("")
+        if error is not None:
+            self._name_error(error, late)
+        if failed:
+            span.status_code = 2
+        ended = time_ns()
+        span.end(ended)
+        if self.instrument:
+            self._measure(span, ended)
+
+    def _name_error(self, error: BaseException, late: bool) -> None:
+        own = late and isinstance(error, asyncio.CancelledError)
+        self.attributes["error.type"] = "TimeoutError" if own else type(error).__qualname__
+        state = getattr(error, "sqlstate", None)
+        if state:
+            self.attributes["db.response.status_code"] = str(state)
+
+    def _measure(self, span: Span, ended: int) -> None:
+        """The wait as the ledger has it, else by the span's own clock."""
+        recorder, frame = RUNTIME.recorder, self.frame
+        if recorder is not None:
+            ns = frame.end - frame.start if frame is not None and frame.end else ended - span.start_ns
+            trace_id = span.trace_id if span.flags & 1 else 0
+            recorder.metrics.call(self.instrument, self.ending(), ns / 1e9, trace_id, span.start_ns)
+
+    def ending(self) -> tuple[str, ...]:
+        """The values of the instrument's attributes, now that the call is over."""
+        return (*self.key, self.attributes.get("error.type", ""))
 
 
 class _Nothing(Call):
@@ -104,7 +172,8 @@ class _Nothing(Call):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self.attributes, self.frame, self.span, self._token = {}, None, None, None
+        self.attributes, self.frame, self.span, self._token, self._over = {}, None, None, None, False
+        self.instrument, self.key, self._bare = "", (), None
 
 
 def opens(begin: Callable[..., Call]) -> Callable[..., Call]:
@@ -122,35 +191,44 @@ def opens(begin: Callable[..., Call]) -> Callable[..., Call]:
 
 
 def was_cancelled(error: BaseException | None) -> bool:
-    """Whether the caller gave the call up, which is nobody's failure."""
-    return isinstance(error, (asyncio.CancelledError, GeneratorExit))
+    """Whether the caller gave the call up, which is nobody's failure; a deadline of its own is one."""
+    if isinstance(error, asyncio.CancelledError):
+        return not expired()
+    return isinstance(error, GeneratorExit)
 
 
 def is_timeout(error: BaseException) -> bool:
     """Whether `error` says that we gave up waiting, in the words of any library."""
-    return isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
+    if isinstance(error, asyncio.CancelledError):
+        return expired()
+    # urllib3 wraps the time-out of the last attempt.
+    cause = getattr(error, "reason", None)
+    return isinstance(error, TimeoutError) or any("Timeout" in type(e).__name__ for e in (error, cause))
 
 
 def propagate(span: Span, host: str) -> list[tuple[str, str]]:
     """The headers a request to `host` carries: trace context for all, mark, baggage and request id for ours."""
     recorder = RUNTIME.recorder
     assert recorder is not None
-    state = span.trace_state
-    mark = recorder.mesh.outgoing(host, span.trace_id)
+    state, mesh = span.trace_state, recorder.mesh
+    mark = mesh.outgoing(host, span.trace_id)
     if mark:
         state = with_member(state, "fc", mark)
-    elif "fc=" in state:
-        state = ",".join(p for p in state.split(",") if not p.strip().startswith("fc="))
+    elif state:
+        state = without(state, "fc")
     headers = [("traceparent", format_traceparent(span.trace_id, span.span_id, span.flags))]
     if state:
         headers.append(("tracestate", state))
     frame = FRAME.get()
     unit = None if frame is None else frame.ledger.unit
-    if unit is not None and recorder.mesh.realm.own(host):
+    if unit is not None and mesh.realm.own(host):
         headers.append(("x-request-id", unit.request_id))
-        bag = dict(unit.baggage)
-        if unit.session_id:
-            bag["session.id"] = unit.session_id
-        if bag:
-            headers.append(("baggage", format_baggage(bag)))
+        if unit.baggage or unit.session_id:
+            headers.append(("baggage", _baggage(tuple(unit.baggage.items()), unit.session_id)))
     return headers
+
+
+@lru_cache(maxsize=256)
+def _baggage(items: tuple[tuple[str, str], ...], session: str) -> str:
+    """All calls of a unit carry the same."""
+    return format_baggage(dict(items) | ({"session.id": session} if session else {}))

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-import weakref
-from time import perf_counter_ns
-from types import FrameType
 from typing import Any
 
 from sqlalchemy import event
@@ -21,51 +17,40 @@ from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionRecord
 
 from .._guard import guard
-from .._watch import place_of
-from ..diagnosis.holders import WAITS, Hold, Holders
-from ..diagnosis.ledger import FRAME
-from ..logs.redaction import redact_sql
-from .call import RUNTIME, Call, opens
+from ..diagnosis.holders import Hold, Holders
+from . import sql
+from .call import Call, opens
+from .patches import Patches
+from .pools import Reading, taken, waiting, watch
+from .sql import Database
 
-STATEMENTS = 1024
-"""Redacted texts remembered; the compiled cache hands us identical strings."""
-DETAIL = 100
-_originals: list[tuple[type, str, Any]] = []
-_texts: dict[str, str] = {}
+_patches = Patches()
 _covered: set[type] = set()
 _HOLD = "firstcause"
 
 
 def instrument() -> None:
     """Patch dialects and pools, of engines made before and after; safe to call again."""
-    if _originals:
+    if _patches:
         return
     _cover(DefaultDialect)
-    _patch(DefaultDialect, "initialize", _initialize)
-    _patch(Engine, "__init__", _named)
-    _patch(_ConnectionRecord, "_ConnectionRecord__connect", _connecting)
-    _patch(QueuePool, "_do_get", _waiting)
+    _patches.put(DefaultDialect, "initialize", _initialize)
+    _patches.put(Engine, "__init__", _named)
+    _patches.put(_ConnectionRecord, "_ConnectionRecord__connect", _connecting)
+    _patches.put(QueuePool, "_do_get", _waiting)
     for name, listener in _LISTENERS:
         event.listen(Pool, name, listener)
 
 
 def uninstrument() -> None:
     """Put SQLAlchemy back."""
-    if not _originals:
+    if not _patches:
         return
-    while _originals:
-        owner, name, original = _originals.pop()
-        setattr(owner, name, original)
+    _patches.undo()
     _covered.clear()
     for name, listener in _LISTENERS:
         if event.contains(Pool, name, listener):
             event.remove(Pool, name, listener)
-
-
-def _patch(owner: type, name: str, wrap: Any) -> None:
-    original = getattr(owner, name)
-    _originals.append((owner, name, original))
-    setattr(owner, name, wrap(original))
 
 
 def _cover(dialect: type) -> None:
@@ -75,7 +60,7 @@ def _cover(dialect: type) -> None:
     _covered.add(dialect)
     for name, wrap in _STATEMENTS.items():
         if name in vars(dialect):
-            _patch(dialect, name, wrap)
+            _patches.put(dialect, name, wrap)
     below: type
     for below in dialect.__subclasses__():
         _cover(below)
@@ -98,7 +83,7 @@ def _named(original: Any) -> Any:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         with guard("sqlalchemy.engine"):
-            _name(self.dialect, self.url.database)
+            _name(self.dialect, self.url)
 
     return init
 
@@ -106,27 +91,31 @@ def _named(original: Any) -> Any:
 # -- statements ---------------------------------------------------------------------------------
 
 
-def _silent() -> bool:
-    """Outside units nobody pays; inside a statement we have been here (an override that called its base)."""
-    frame = FRAME.get()
-    return frame is None or RUNTIME.recorder is None or frame.resource.startswith("db:")
-
-
-def _with_parameters(original: Any) -> Any:
+def _execute(original: Any) -> Any:
     def do_execute(self: Any, cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
-        if _silent():
+        if sql.idle():
             return original(self, cursor, statement, parameters, context)
-        with _begin(self, statement, context):
+        with _begin(self, statement, context, 0):
             return original(self, cursor, statement, parameters, context)
 
     return do_execute
 
 
+def _executemany(original: Any) -> Any:
+    def do_executemany(self: Any, cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
+        if sql.idle():
+            return original(self, cursor, statement, parameters, context)
+        with _begin(self, statement, context, sql.size(parameters)):
+            return original(self, cursor, statement, parameters, context)
+
+    return do_executemany
+
+
 def _without_parameters(original: Any) -> Any:
     def do_execute_no_params(self: Any, cursor: Any, statement: str, context: Any = None) -> Any:
-        if _silent():
+        if sql.idle():
             return original(self, cursor, statement, context)
-        with _begin(self, statement, context):
+        with _begin(self, statement, context, 0):
             return original(self, cursor, statement, context)
 
     return do_execute_no_params
@@ -136,7 +125,7 @@ def _ending(original: Any) -> Any:
     name = original.__name__.removeprefix("do_").upper()
 
     def end(self: Any, connection: Any) -> Any:
-        if _silent():
+        if sql.unbooked():
             return original(self, connection)
         with _untraced(self, name):
             return original(self, connection)
@@ -145,8 +134,8 @@ def _ending(original: Any) -> Any:
 
 
 _STATEMENTS = {
-    "do_execute": _with_parameters,
-    "do_executemany": _with_parameters,
+    "do_execute": _execute,
+    "do_executemany": _executemany,
     "do_execute_no_params": _without_parameters,
     "do_commit": _ending,
     "do_rollback": _ending,
@@ -158,7 +147,7 @@ def _connecting(original: Any) -> Any:
 
     def connect(self: Any) -> Any:
         dialect = getattr(self._ConnectionRecord__pool, "_dialect", None)
-        if _silent() or not hasattr(dialect, "name"):
+        if sql.unbooked() or not hasattr(dialect, "name"):
             return original(self)
         with _untraced(dialect, "connect"):
             return original(self)
@@ -168,44 +157,35 @@ def _connecting(original: Any) -> Any:
 
 @opens
 def _untraced(dialect: Any, detail: str) -> Call:
-    return Call(_resource(dialect, None), detail, {}, detail=detail, span=False)
+    return _database(dialect, None).wait(detail)
 
 
 @opens
-def _begin(dialect: Any, statement: str, context: Any) -> Call:
-    text = _texts.get(statement)
-    if text is None:
-        text = redact_sql(statement)
-        if len(_texts) < STATEMENTS:
-            _texts[statement] = text
-    operation = text.partition(" ")[0].upper()[:16]
-    resource = _resource(dialect, context)
-    attributes = {
-        "db.system.name": _SYSTEMS.get(dialect.name, dialect.name),
-        "db.namespace": resource.partition("/")[2],
-        "db.operation.name": operation,
-        "db.query.text": text[:2048],
-    }
-    return Call(resource, operation, attributes, detail=text[:DETAIL])
+def _begin(dialect: Any, statement: str, context: Any, batch: int) -> Call:
+    return _database(dialect, context).statement(statement, batch)
 
 
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """Dialects whose name is not the semantic conventions'."""
 
 
-def _resource(dialect: Any, context: Any) -> str:
-    known = getattr(dialect, "_firstcause_resource", None)
+def _database(dialect: Any, context: Any) -> Database:
+    known: Database | None = getattr(dialect, "_firstcause_database", None)
     if known is None and context is not None:
-        with guard("sqlalchemy.resource"):
-            known = _name(dialect, context.root_connection.engine.url.database)
-    return known or f"db:{dialect.name}"
+        return _name(dialect, context.root_connection.engine.url)
+    return known or Database(dialect.name, f"db:{dialect.name}", "", None, None)
 
 
-def _name(dialect: Any, database: str | None) -> str:
+def _name(dialect: Any, url: Any) -> Database:
     # SQLite's database is a path: its last part says enough.
-    target = os.path.basename(database or "")
-    named: str = f"db:{dialect.name}/{target}" if target else f"db:{dialect.name}"
-    dialect._firstcause_resource = named
+    target = os.path.basename(url.database or "")
+    system = _SYSTEMS.get(dialect.name, dialect.name)
+    if system == "postgresql":
+        named = sql.postgresql(target, url.host, url.port or dialect.default_port or 5432)
+    else:
+        resource = f"db:{dialect.name}/{target}" if target else f"db:{dialect.name}"
+        named = Database(system, resource, target, url.host, url.port)
+    dialect._firstcause_database = named
     return named
 
 
@@ -218,73 +198,39 @@ def _waiting(original: Any) -> Any:
             return original(self)
         holders = _holders(self)
         # A set, because adding and removing need no lock.
-        waiting: set[object] = self._firstcause_waiting
+        queue: set[object] = self._firstcause_waiting
         me = object()
-        waiting.add(me)
+        queue.add(me)
         try:
-            return _wait(original, self, holders) if FRAME.get() is not None else original(self)
+            with waiting(holders):
+                return original(self)
         finally:
-            waiting.discard(me)
+            queue.discard(me)
 
     return _do_get
-
-
-def _wait(original: Any, pool: Any, holders: Holders) -> Any:
-    before = perf_counter_ns()
-    with _queueing(holders) as call:
-        frame = call.frame
-        if frame is None:
-            return original(pool)
-        WAITS.begin(frame)
-        try:
-            return original(pool)
-        finally:
-            WAITS.end(frame)
-            frame.detail = f"waited {(perf_counter_ns() - before) // 1_000_000} ms for a connection"
-
-
-@opens
-def _queueing(holders: Holders) -> Call:
-    return Call(holders.resource, "checkout", {}, detail="waits for a connection", holders=holders, span=False)
 
 
 def _holders(pool: Any) -> Holders:
     found: Holders | None = getattr(pool, "_firstcause_holders", None)
     if found is None:
-        resource = getattr(getattr(pool, "_dialect", None), "_firstcause_resource", "")
-        name = pool.logging_name or resource.partition("/")[2] or "pool"
+        database: Database | None = getattr(getattr(pool, "_dialect", None), "_firstcause_database", None)
+        name = pool.logging_name or (database and database.namespace) or "pool"
         pool._firstcause_waiting = set()
         found = pool._firstcause_holders = Holders(f"db_pool:{name}")
-        _watch(pool, found.resource)
+        if isinstance(pool, QueuePool):
+            watch(found.resource, pool, _reading)
     return found
 
 
-def _watch(pool: Any, resource: str) -> None:
-    recorder = RUNTIME.recorder
-    if recorder is None or not isinstance(pool, QueuePool):
-        return
-    pools = _pools.setdefault(resource, weakref.WeakSet())
-    pools.add(pool)
-    recorder.metrics.watch(resource, lambda: _reading(list(pools)))
-
-
-_pools: dict[str, weakref.WeakSet[QueuePool]] = {}
-"""All pools of one name: a disposed engine makes a new one, and some services have two to one database."""
-
-
-def _reading(pools: list[Any]) -> tuple[float, float, float]:
-    """In use, limit (infinite when overflow is), waiting; over all pools of the name."""
-    return (
-        float(sum(pool.checkedout() for pool in pools)),
-        sum(pool.size() + pool._max_overflow if pool._max_overflow >= 0 else math.inf for pool in pools),
-        float(sum(len(pool._firstcause_waiting) for pool in pools)),
-    )
+def _reading(pool: Any) -> Reading:
+    limit = pool.size() + pool._max_overflow if pool._max_overflow >= 0 else math.inf
+    return float(pool.checkedout()), limit, float(len(pool._firstcause_waiting))
 
 
 def _checkout(_connection: Any, record: Any, proxy: Any) -> None:
     with guard("sqlalchemy.checkout"):
         holders = _holders(proxy._pool)
-        record.info[_HOLD] = (holders, holders.acquired(FRAME.get(), _caller()))
+        record.info[_HOLD] = (holders, taken(holders))
 
 
 def _checkin(_connection: Any, record: Any, *_more: Any) -> None:
@@ -295,26 +241,3 @@ def _checkin(_connection: Any, record: Any, *_more: Any) -> None:
 
 
 _LISTENERS = (("checkout", _checkout), ("checkin", _checkin), ("invalidate", _checkin), ("detach", _checkin))
-
-
-_LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)))
-"""The standard library and this SDK."""
-
-
-def _caller() -> str:
-    """Where the application asked for the connection: the innermost frame outside libraries."""
-    frame: FrameType | None = sys._getframe(2)
-    found = _outside(frame)
-    if found is None and "greenlet" in sys.modules:
-        parent = sys.modules["greenlet"].getcurrent().parent
-        found = None if parent is None else _outside(parent.gr_frame)
-    return "" if found is None else place_of(found)
-
-
-def _outside(frame: FrameType | None) -> FrameType | None:
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not ("site-packages" in name or name.startswith(("<", *_LIBRARIES))):
-            return frame
-        frame = frame.f_back
-    return None

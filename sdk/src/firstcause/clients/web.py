@@ -1,68 +1,160 @@
-"""What all HTTP clients share: the peer's name, the attributes, and the verdict in the reply."""
+"""What all HTTP clients share: the peer, the attributes, the headers, and the verdict in the reply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
-from .._guard import guard
+from .._guard import report
 from ..diagnosis.ledger import FRAME, Frame, stamp
 from ..logs.redaction import redact_url
-from .call import RUNTIME, Call, opens, propagate, was_cancelled
+from .call import HTTP_DURATION, RUNTIME, Call, is_timeout, opens, propagate, was_cancelled
 
-PEERS = 256
-_names: dict[str, str] = {}
-"""host:port to the service name a verdict from there told us; later calls are booked to the name."""
+PEERS = 512
+METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "QUERY", "CONNECT", "TRACE"))
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_SHAPELESS = re.compile(
+    r"[^/]*(?:/(?:[a-z]{1,32}|v?[0-9]{1,12}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}))*+/?", re.ASCII
+)
+"""Host and path of plain words, short numbers and UUIDs: no secret has that shape, nothing to search for."""
+_PARAMETERS = 50
+
+
+class Peer:
+    """What all calls to one address have in common. A verdict from there tells its service's name."""
+
+    __slots__ = ("host", "key", "place", "port", "resource")
+
+    def __init__(self, scheme: str, host: str, port: int | None) -> None:
+        self.host, self.place = host, f"{host}:{port}" if port else host
+        self.resource = f"http:{self.place}"
+        self.port = port or _PORTS.get(scheme, 0)
+        self.key = (host, str(self.port or ""))
+
+
+_peers: dict[tuple[str, str, int | None], Peer] = {}
+
+
+def _peer(scheme: str, host: str, port: int | None) -> Peer:
+    found = Peer(scheme, host, port)
+    if len(_peers) < PEERS:
+        _peers[scheme, host, port] = found
+    return found
+
+
+class Request(Call):
+    """One request to a peer."""
+
+    __slots__ = ("peer", "status")
+    peer: Peer
+    status: str
+
+    def ending(self) -> tuple[str, ...]:
+        """With the status that came, if one did."""
+        return (*self.key, self.status, self.attributes.get("error.type", ""))
 
 
 @opens
-def begin(send: Callable[[str, str], object], method: str, url: str, host: str, port: int | None) -> Call:
-    """Open a call, and `send` the headers that go with it, one by one."""
-    place = f"{host}:{port}" if port else host
-    full = redact_url(url)
-    attributes: dict[str, Any] = {"http.request.method": method, "server.address": host, "url.full": full}
-    if port:
-        attributes["server.port"] = port
-    path = full.partition("://")[2].partition("/")[2].partition("?")[0]
-    call = Call(f"http:{_names.get(place, place)}", method, attributes, detail=f"{method} /{path}")
+def begin(method: str, url: str, scheme: str, host: str, port: int | None) -> Call:
+    """Open a call; `port` as the URL has it, None for the scheme's own."""
+    peer = _peers.get((scheme, host, port)) or _peer(scheme, host, port)
+    full = shown(url)
+    known = method if method in METHODS else "_OTHER"
+    attributes: dict[str, Any] = {"http.request.method": known, "server.address": host, "url.full": full}
+    if peer.port:
+        attributes["server.port"] = peer.port
+    path = full.find("/", full.find("://") + 3)
+    detail = f"{method[:16]} {'/' if path < 0 else full[path:].partition('?')[0]}"
+    name = method if known is method else "HTTP"
+    call = Request(
+        peer.resource, name, attributes, detail=detail, instrument=HTTP_DURATION, key=(known, *peer.key)
+    )  # fmt: skip
+    call.peer, call.status = peer, ""
     if call.frame is not None:
-        call.frame.where = place
-    if call.span is not None:
-        with guard("clients.propagate"):
-            for name, value in propagate(call.span, host):
-                send(name, value)
+        call.frame.where = peer.place
     return call
 
 
-def reply(call: Call, status: int, headers: Mapping[str, str], host: str) -> None:
-    """Note a reply's status and, when it proves itself, the verdict it carries; ends the call."""
-    with guard("clients.reply"):
-        _reply(call, status, headers.get("server-timing", ""), host)
+def headers(call: Call, has: Callable[[str], bool] | None = None) -> list[tuple[str, str]]:
+    """What goes out with a call; a request id or baggage that the host set itself stays as it is.
+
+    Set them on what is sent, not on what is kept: a redirect to a stranger would take them along.
+    """
+    if call.span is None or not isinstance(call, Request):
+        return []
+    try:
+        found = propagate(call.span, call.peer.host)
+        return found if has is None else [pair for pair in found if pair[0].startswith("trace") or not has(pair[0])]
+    except Exception as error:
+        if not report("clients.propagate", error):
+            raise
+        return []
 
 
-def _reply(call: Call, status: int, server_timing: str, host: str) -> None:
-    call.attributes["http.response.status_code"] = status
+def reply(call: Call, status: int, server_timing: str, error: BaseException | None = None) -> None:
+    """Note a reply's status and, when it proves itself, the verdict it carries; ends the call.
+
+    `error` is what the library made of the status.
+    """
+    try:
+        attributes, frame = call.attributes, call.frame
+        attributes["http.response.status_code"] = status
+        resource = None
+        if isinstance(call, Request):
+            call.status = str(status)
+            resource = _believe(call, server_timing) if server_timing else None
+        failed = status >= 500 or status == 429
+        if status >= 400:
+            attributes["error.type"] = str(status)
+        if failed and frame is not None:
+            frame.detail = f"{status} {frame.detail}"
+        call.end(failed=failed, resource=resource)
+    except Exception as ours:
+        if not report("clients.reply", ours):
+            raise
+    if error is not None and call.frame is not None:
+        stamp(error, call.frame)
+
+
+def _believe(call: Request, server_timing: str) -> str | None:
+    """The resource under its service's name, when the reply's verdict is proven."""
     frame, span, recorder = call.frame, call.span, RUNTIME.recorder
-    resource = None
-    if server_timing and frame is not None and span is not None and recorder is not None:
-        peer = recorder.mesh.believe(server_timing, span.trace_id, host)
-        if peer is not None:
-            frame.peer = peer
-            resource = _learn(frame, peer.service)
-            recorder.heard(resource, peer)
-    failed = status >= 500 or status == 429
-    if status >= 400:
-        call.attributes["error.type"] = str(status)
-    if failed and frame is not None:
-        frame.detail = f"{status} {frame.detail}"
-    call.end(failed=failed, resource=resource)
+    if frame is None or span is None or recorder is None:
+        return None
+    verdict = recorder.mesh.believe(server_timing, span.trace_id, call.peer.host)
+    if verdict is None:
+        return None
+    frame.peer = verdict
+    resource = call.peer.resource = f"http:{verdict.service}"
+    recorder.heard(resource, verdict)
+    return resource
 
 
-def _learn(frame: Frame, service: str) -> str:
-    if frame.where not in _names and len(_names) < PEERS:
-        _names[frame.where] = service
-    return f"http:{service}"
+# -- the address as it may be shown ---------------------------------------------------------------
+
+
+def shown(url: str) -> str:
+    """The same as `redact_url`, without a search when there is nothing to find."""
+    base, question, query = url.partition("?")
+    _scheme, colon, rest = base.partition("://")
+    if not colon or "#" in query or len(url) > 2048 or "@" in rest or not _SHAPELESS.fullmatch(rest):
+        return redact_url(url)
+    if not question:
+        return base
+    names = tuple([part.partition("=")[:2] for part in query.split("&", _PARAMETERS)[:_PARAMETERS]])
+    return f"{base}?{_masked(tuple([name if equals else '' for name, equals in names]))}"
+
+
+@lru_cache(maxsize=1024)
+def _masked(names: tuple[str, ...]) -> str:
+    """Names are few, values are not: those are left out before. What has no name is all value."""
+    return redact_url("?" + "&".join([f"{name}=" if name else "" for name in names]))[1:]
+
+
+# -- bodies ---------------------------------------------------------------------------------------
 
 
 class Wait:
@@ -86,8 +178,36 @@ class Wait:
         frame, self._frame = self._frame, None
         if frame is None:
             return
-        over = error is None or isinstance(error, (StopIteration, StopAsyncIteration))
-        gone = was_cancelled(error)
-        if error is not None and not over:
+        try:
+            self._end(frame, error)
+        except Exception as ours:
+            if not report("clients.body", ours):
+                raise
+
+    def _end(self, frame: Frame, error: BaseException | None) -> None:
+        failed = gone = False
+        if error is not None and not isinstance(error, (StopIteration, StopAsyncIteration)):
+            gone = was_cancelled(error)
+            failed = not gone
+            frame.timed_out = is_timeout(error)
             stamp(error, frame)
-        frame.ledger.close(frame, None, not over and not gone, gone)
+        frame.ledger.close(frame, None, failed, gone)
+        # The pause before a hand-written retry begins when the failed answer's body has been read.
+        if self._of is not None and self._of.failed and frame.parent is not None:
+            frame.parent.retry = (frame.resource, frame.end)
+
+
+def chunks(body: Iterator[Any], wait: Wait) -> Iterator[Any]:
+    """The chunks of a body, each wait booked; closing it closes the body."""
+    try:
+        while True:
+            try:
+                with wait:
+                    chunk = next(body)
+            except StopIteration:
+                return
+            yield chunk
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
