@@ -8,19 +8,19 @@ exception arrives only after the body, so there it ends when the application doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
 from .._guard import count, guard, report
 from .._watch import WATCH
-from ..diagnosis.ledger import FRAME
+from ..diagnosis.clock import Clock
+from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit
+from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import identify, route_of
+from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, route_of
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -30,30 +30,41 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-STREAM_NS = 50_000_000
-"""A body that goes on this long after its first message, without a Content-Length, is a stream."""
+PLAIN = Clock()
+"""Stands in until a middleware knows its loop."""
 
 
 class Middleware:
-    """Wraps any ASGI application; `configure(app=…)` puts it around FastAPI and Starlette ones."""
+    """Wraps any ASGI application; `configure(app=…)` puts it around FastAPI and Starlette ones.
 
-    def __init__(self, app: App, recorder: Callable[[], Recorder | None]) -> None:
-        self.app = app
-        self._recorder = recorder
+    `routes` are the application's own, to name what was mounted. `mute` keeps FastAPI's native
+    telemetry quiet, mounted applications' included: two server spans would be one too many.
+    """
+
+    def __init__(
+        self, app: App, recorder: Callable[[], Recorder | None], *, routes: Sequence[Any] = (), mute: bool = True
+    ) -> None:
+        self.app, self.routes = app, routes
+        self._recorder, self._mute = recorder, mute
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clock = PLAIN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; anything but HTTP passes straight through."""
-        recorder = self._recorder() if scope["type"] == "http" else None
+        """Serve one request or websocket; the lifespan passes straight through."""
         call: _Call | None = None
-        if recorder is not None and "firstcause" not in scope:
-            with guard("asgi.begin"):
-                call = _Call(recorder, scope, receive, send)
+        make = _CALLS.get(scope["type"])
+        if make is not None and "firstcause" not in scope:
+            try:
+                call = self._begin(make, scope, receive, send)
+            except Exception as error:  # the guard as a plain handler: this is the hot path
+                if not report("asgi.begin", error):
+                    raise
         if call is None:
             await self.app(scope, receive, send)
             return
-        frame_token = FRAME.set(call.unit.ledger.root)
-        span_token = otel_context.attach(trace.set_span_in_context(call.unit.span, call.context))
+        unit = call.unit
+        frame_token = FRAME.set(unit.ledger.root)
+        span_token = activate(unit.span, call.context)
         try:
             await self.app(scope, call.receive, call.send)
         except BaseException as error:
@@ -61,38 +72,57 @@ class Middleware:
             raise
         finally:
             call.done()
-            FRAME.reset(frame_token)
-            otel_context.detach(span_token)
+            leave(frame_token)
+            deactivate(span_token)
+
+    def _begin(self, make: type[_Call], scope: Scope, receive: Receive, send: Send) -> _Call | None:
+        recorder = self._recorder()
+        if recorder is None:
+            return None
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._clock = loop, WATCH.clock_for(loop)
+        scope["firstcause"] = True
+        if self._mute:
+            scope["fastapi.telemetry"] = None
+        return make(self, recorder, scope, receive, send, self._clock)
 
 
 class _Call:
     """One request on its way through: what was received, what was sent, and when it is over."""
 
-    __slots__ = (
-        "_first_body", "_over", "_receive", "_send", "context", "expects_body", "gone", "recorder", "scope",
-        "status", "unit",
-    )  # fmt: skip
+    kind = "server"
+    # What most requests never change; see `UnitReport`.
+    status = _first_body = 0
+    _over = gone = expects_body = False
 
-    def __init__(self, recorder: Recorder, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, around: Middleware, recorder: Recorder, scope: Scope, receive: Receive, send: Send, clock: Clock
+    ) -> None:
         self.recorder, self.scope, self._receive, self._send = recorder, scope, receive, send
-        self.status = self._first_body = 0
-        self._over = self.gone = False
-        scope["firstcause"] = True
-        headers = dict(scope["headers"])
-        clock = WATCH.clock_for(asyncio.get_running_loop())
-        self.unit: Unit = recorder.begin("server", scope["method"], scope["path"], clock)
+        self._routes, self._root = around.routes, scope.get("root_path", "")
+        headers = header_map(scope["headers"])
+        given = scope.get("method", "WS")
+        method = known_method(given) if self.kind == "server" else given
+        self.unit: Unit = recorder.begin(self.kind, method, scope["path"], clock)
         try:
-            self.unit.find_route = self._route
-            self.unit.scheme = scope.get("scheme", "http")
-            self.expects_body = b"content-length" in headers or b"transfer-encoding" in headers
+            unit = self.unit
+            unit.find_route = self._route
+            unit.scheme = scope.get("scheme", "http")
+            length = headers.get(b"content-length", b"0")
+            if length != b"0" or b"transfer-encoding" in headers:
+                self.expects_body = True
             client = scope.get("client")
-            self.context = identify(recorder, self.unit, headers, client[0] if client else "")
+            self.context = identify(
+                recorder, unit, headers, client[0] if client else "", query=scope.get("query_string", b""),
+                protocol=scope.get("http_version", ""), server=scope.get("server"), method=given,
+            )  # fmt: skip
         except BaseException:
-            WATCH.leave()
+            recorder.abandon(self.unit)
             raise
 
     def _route(self) -> str:
-        return route_of(self.scope)
+        return route_of(self.scope, self._routes, self._root)
 
     async def receive(self) -> Message:
         """Receive for the application; waiting for the caller's body is booked to `client:upload`."""
@@ -146,11 +176,18 @@ class _Call:
     def _start(self, message: Message) -> Message:
         unit = self.unit
         self.status = message["status"]
-        headers = []
+        if self.status >= 500:
+            # Whoever answers so for an exception does it while handling it, before it could reach us.
+            error = sys.exception()
+            if isinstance(error, Exception):
+                note_failure(unit, error)
+        headers, page = [], False
         for pair in message.get("headers", ()):
             name = pair[0].lower()
             if name == b"content-length":
                 unit.has_length = True
+            elif name == b"content-type":
+                page = pair[1].startswith(b"text/html")
             if name != b"x-request-id":
                 headers.append(pair)
         headers.append((b"x-request-id", unit.request_id.encode("latin-1")))
@@ -158,13 +195,18 @@ class _Call:
             answer = self.recorder.answer(unit, self.status)
             if answer:
                 headers.append((b"server-timing", answer.encode("latin-1")))
+        elif page:
+            mark = self.recorder.page(unit, (self.scope.get("client") or LOOPBACK)[0] in LOOPBACK)
+            if mark:
+                headers.append((b"server-timing", mark.encode("latin-1")))
         unit.first_byte = perf_counter_ns()
         return {**message, "headers": headers}
 
     def failed(self, error: BaseException) -> None:
-        """The application raised: remember what and where, for the verdict."""
+        """The application raised through everything: an error whatever it answered, unless the caller had left."""
         if isinstance(error, Exception):
             note_failure(self.unit, error)
+            self.unit.broken = not self.gone
         elif isinstance(error, asyncio.CancelledError):
             self.gone = True
 
@@ -180,8 +222,7 @@ class _Call:
             return
         self._over = True
         try:
-            status = self.status if self.status and not self.gone else self.status or 499
-            self.recorder.finish(self.unit, status, gone=self.gone)
+            self.recorder.finish(self.unit, self.status or 499, gone=self.gone)
         except Exception as error:  # the guard as a plain handler: this is the hot path
             if not report("asgi.finish", error):
                 raise
@@ -189,8 +230,33 @@ class _Call:
             self.unit.failure = None
 
 
+class _Socket(_Call):
+    """One websocket: a span with its children and lines, but no request of anybody's objective."""
+
+    kind = "websocket"
+
+    async def receive(self) -> Message:
+        """Receive for the application."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self.gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send for the application; the handshake's answer carries the request id."""
+        kind = message["type"]
+        if kind in ("websocket.accept", "websocket.http.response.start"):
+            with guard("asgi.start"):
+                message = self._start({"status": 101, **message})
+                if kind == "websocket.accept":
+                    del message["status"]
+        elif kind == "websocket.close" and not self.status:
+            self.status = 403
+        await self._send(message)
+
+
 class Observer:
-    """Innermost: sees an unhandled exception before the 500 is sent, so that the answer can name it."""
+    """Innermost, below a BaseHTTPMiddleware: that one ends a broken body before it lets the exception through."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -203,7 +269,11 @@ class Observer:
             frame = FRAME.get()
             if frame is not None and frame.ledger.unit is not None:
                 note_failure(frame.ledger.unit, error)
+                frame.ledger.unit.broken = frame.ledger.unit.first_byte > 0  # too late for another answer
             raise
+
+
+_CALLS: dict[str, type[_Call]] = {"http": _Call, "websocket": _Socket}
 
 
 def attach(app: Any, recorder: Callable[[], Recorder | None]) -> str:
@@ -211,27 +281,30 @@ def attach(app: Any, recorder: Callable[[], Recorder | None]) -> str:
     if getattr(app, "_firstcause_attached", False):
         return "already attached"
     app._firstcause_attached = True
-    _mute_native(app)
+    mute_native(app)
     build = app.build_middleware_stack
 
     def build_wrapped() -> Any:
-        _observe_innermost(app)
-        return Middleware(build(), recorder)
+        observe_innermost(app)
+        return Middleware(build(), recorder, routes=app.routes)
 
     app.build_middleware_stack = build_wrapped
     if app.middleware_stack is not None:
-        app.middleware_stack = Middleware(app.middleware_stack, recorder)
+        app.middleware_stack = Middleware(app.middleware_stack, recorder, routes=app.routes)
     return "attached outermost"
 
 
-def _observe_innermost(app: Any) -> None:
+def observe_innermost(app: Any) -> None:
+    """Add the `Observer` where it is needed, once."""
     from starlette.middleware import Middleware as Entry
+    from starlette.middleware.base import BaseHTTPMiddleware
 
-    if not any(entry.cls is Observer for entry in app.user_middleware):
+    classes = [entry.cls for entry in app.user_middleware]
+    if Observer not in classes and any(isinstance(c, type) and issubclass(c, BaseHTTPMiddleware) for c in classes):
         app.user_middleware.append(Entry(Observer))
 
 
-def _mute_native(app: Any) -> None:
+def mute_native(app: Any) -> None:
     """FastAPI ≥ 0.142 emits a server span of its own; two spans for one request would be one too many."""
     native = getattr(app, "_telemetry", None)
     if isinstance(native, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._guard import guard
-from .._watch import place_of
+from .._watch import _is_runtime, place_of
 from ..diagnosis.unit import Unit
 
 
@@ -18,12 +18,12 @@ def note_failure(unit: Unit, error: Exception) -> None:
 
 
 def _raised_at(error: BaseException) -> str:
-    """The last traceback entry outside installed packages, else the last one."""
+    """The last traceback entry outside installed packages and the standard library, else the last one."""
     trace_ = error.__traceback__
-    last = own = trace_
+    last = own = None
     while trace_ is not None:
         last = trace_
-        if "site-packages" not in trace_.tb_frame.f_code.co_filename:
+        if "site-packages" not in trace_.tb_frame.f_code.co_filename and not _is_runtime(trace_.tb_frame):
             own = trace_
         trace_ = trace_.tb_next
     place = own or last

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from time import time_ns
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from .._guard import count
+from ..conventions import HTTP_METHODS
+from ..logs.redaction import redact_url
 from ..trace.context import new_request_id, parse_baggage, parse_traceparent, valid_request_id
 
 if TYPE_CHECKING:
@@ -16,18 +19,85 @@ if TYPE_CHECKING:
     from ..diagnosis.unit import Unit
 
 LOOPBACK = ("127.0.0.1", "::1", "")
+STREAM_NS = 50_000_000
+"""A body that goes on this long after its first piece, without a Content-Length, is a stream."""
 INGRESS_MOST_NS = 60_000_000_000
+QUERY = 512
+"""Bytes of the query string that a span keeps."""
+HOSTS = 64
+_JOINED = frozenset((b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
+_STARTED = re.compile(rb"(?:t=)?(\d{1,20}(?:\.\d{1,9})?)")
+_HOST = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?")
+_NEVER = re.compile(r"(?!)")
+_addresses: dict[tuple[bytes | None, str], tuple[str, int]] = {}
 
 
-def identify(recorder: Recorder, unit: Unit, headers: Mapping[bytes, bytes], client: str) -> Context | None:
+def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
+    """Raw headers by name. Several of one name: joined where the standard joins them, else the last one.
+
+    Two different trace parents or request ids are thereby no valid one, as W3C asks.
+    """
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    found = {}
+    for name, value in pairs:
+        before = found.get(name) if name in _JOINED else None
+        if before is None or (name == b"x-request-id" and before == value):
+            found[name] = value
+        else:
+            found[name] = before + b"," + value
+    return found
+
+
+def known_method(method: str) -> str:
+    """`method` when it is one of HTTP's, else `_OTHER`, since callers can make up any number."""
+    return method if method in HTTP_METHODS else "_OTHER"
+
+
+def identify(
+    recorder: Recorder,
+    unit: Unit,
+    headers: Mapping[bytes, bytes],
+    client: str,
+    *,
+    query: bytes = b"",
+    protocol: str = "",
+    server: tuple[str, int | None] | None = None,
+    method: str = "",
+) -> Context | None:
     """Give a request's unit its ids and its span from raw headers (lower-case names).
 
-    Returns the OpenTelemetry context to activate the span in, None for an empty one.
+    `server` is what the socket is bound to, for requests without a Host; `method` the one that was
+    sent, when it is none of HTTP's. Returns the OpenTelemetry context to activate the span in, None
+    for an empty one.
     """
     started = headers.get(b"x-request-start")
     if started is not None and client in recorder.config.trusted_proxies:
         _credit_ingress(unit, started)
-    attributes = _attributes(unit, headers, client)
+    scheme = unit.scheme
+    address = _addresses.get((headers.get(b"host"), scheme)) or _address(headers.get(b"host"), scheme, server)
+    attributes: dict[str, Any] = {
+        "http.request.method": unit.method,
+        "url.path": unit.path,
+        "url.scheme": scheme,
+        "server.address": address[0],
+        "server.port": address[1],
+    }
+    if protocol:
+        attributes["network.protocol.version"] = protocol
+    if client:
+        attributes["client.address"] = client
+    agent = headers.get(b"user-agent")
+    if agent is not None:
+        attributes["user_agent.original"] = agent[:256].decode("latin-1")
+    if query:
+        attributes["url.query"] = redact_url("?" + query[:QUERY].decode("latin-1"))[1:]
+    if unit.method == "_OTHER":
+        attributes["http.request.method_original"] = method[:32]
+    elif unit.method == "WS":
+        del attributes["http.request.method"]
+        attributes["network.protocol.name"] = "websocket"
     return adopt(recorder, unit, headers, attributes, SpanKind.SERVER, from_loopback=client in LOOPBACK)
 
 
@@ -41,8 +111,6 @@ def adopt(
     from_loopback: bool,
 ) -> Context | None:
     """Ids, trace context, mark and baggage of any carrier; see `identify`."""
-    given = headers.get(b"x-request-id")
-    unit.request_id = (valid_request_id(given) if given is not None else "") or new_request_id()
     parent = headers.get(b"traceparent")
     remote = None
     if parent is not None:
@@ -54,22 +122,24 @@ def adopt(
     unit.span = recorder.provider.server_span(
         unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted=trusted
     )
+    given = headers.get(b"x-request-id")
+    # A trace of our own making is as good an id as another, and finds the trace.
+    made = f"{unit.span.trace_id:032x}" if remote is None else new_request_id()
+    unit.request_id = (valid_request_id(given) if given is not None else "") or made
     bag = headers.get(b"baggage")
     return None if bag is None else _baggage(unit, bag.decode("latin-1"))
 
 
-def _attributes(unit: Unit, headers: Mapping[bytes, bytes], client: str) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
-        "http.request.method": unit.method,
-        "url.path": unit.path,
-        "url.scheme": unit.scheme,
-    }
-    if client:
-        attributes["client.address"] = client
-    agent = headers.get(b"user-agent")
-    if agent is not None:
-        attributes["user_agent.original"] = agent[:256].decode("latin-1")
-    return attributes
+def _address(host: bytes | None, scheme: str, server: tuple[str, int | None] | None) -> tuple[str, int]:
+    """Name and port of the Host header, else of the socket; kept for the few that a service has."""
+    usual = 443 if scheme in ("https", "wss") else 80
+    found = _HOST.fullmatch(host) if host else None
+    if found is None:
+        return (server[0], server[1] or usual) if server else ("", usual)
+    address = (found[1].decode("ascii").strip("[]"), int(found[2] or usual))
+    if len(_addresses) < HOSTS:
+        _addresses[host, scheme] = address
+    return address
 
 
 def _baggage(unit: Unit, raw: str) -> Context | None:
@@ -78,7 +148,9 @@ def _baggage(unit: Unit, raw: str) -> Context | None:
     unit.baggage = parse_baggage(raw)
     session = unit.baggage.get("session.id")
     if session and not unit.session_id:
-        unit.session_id = valid_request_id(session.encode("latin-1", "replace"))
+        # Ours arrives hashed; an outsider may have put a credential there.
+        given = valid_request_id(session.encode("latin-1", "replace"))
+        unit.session_id = given if unit.mark_verified else unit.recorder.hash_session(session)
     context: Context | None = None
     for name, value in unit.baggage.items():
         context = baggage.set_baggage(name, value, context)
@@ -87,20 +159,30 @@ def _baggage(unit: Unit, raw: str) -> Context | None:
 
 def _credit_ingress(unit: Unit, started: bytes) -> None:
     """`X-Request-Start: t=<seconds|milliseconds|microseconds>` of a trusted proxy."""
-    try:
-        value = float(started.removeprefix(b"t="))
-    except ValueError:
-        return
+    found = _STARTED.fullmatch(started)
+    value = float(found[1]) if found is not None else 0.0
     while value > 1e11:
         value /= 1000
     waited = unit.started_ns - int(value * 1e9)
-    if 0 < waited < INGRESS_MOST_NS:
+    if 0 <= waited < INGRESS_MOST_NS:
         unit.ledger.credit("ingress", waited)
-        unit.started_ns = time_ns() - waited
+        unit.started_ns -= waited
+    else:
+        count("firstcause.self.rejected_headers", header="x-request-start")
 
 
-def route_of(scope: Mapping[str, Any]) -> str:
-    """The matched template of a Starlette or FastAPI scope, prefixes of included routers in it; "" before."""
+def route_of(scope: Mapping[str, Any], routes: Sequence[Any] = (), root: str = "") -> str:
+    """The matched template of a Starlette or FastAPI scope, prefixes of included routers in it; "" before.
+
+    `routes` are those of the outermost application and `root` the root path it was called with:
+    what a mount added since is put in front as the mount's template, never as the path that was asked for.
+    """
+    inner = _matched(scope)
+    mounted = scope.get("root_path", "")[len(root) :]
+    return _mounts(routes, mounted) + (inner or "/{path}") if mounted and routes else inner
+
+
+def _matched(scope: Mapping[str, Any]) -> str:
     fastapi = scope.get("fastapi")
     if isinstance(fastapi, dict):
         context = fastapi.get("effective_route_context")
@@ -108,4 +190,27 @@ def route_of(scope: Mapping[str, Any]) -> str:
         if path:
             return str(path)
     route = scope.get("route")
+    if hasattr(route, "routes"):
+        return ""  # a mount: nothing matched inside
     return str(getattr(route, "path_format", "") or getattr(route, "path", ""))
+
+
+def _mounts(routes: Sequence[Any], path: str) -> str:
+    """The templates of the mounts that `path` went through."""
+    template = ""
+    while path:
+        for route in routes:
+            found = _mount_pattern(route).match(path + "/")
+            if found is not None:
+                break
+        else:
+            return template
+        template += route.path_format.removesuffix("/{path}")
+        rest = found.groupdict().get("path", "").strip("/")
+        routes, path = route.routes or (), "/" + rest if rest else ""
+    return template
+
+
+def _mount_pattern(route: Any) -> re.Pattern[str]:
+    pattern: re.Pattern[str] = getattr(route, "path_regex", _NEVER) if hasattr(route, "routes") else _NEVER
+    return pattern

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
 from .._guard import guard
-from .._watch import WATCH
 from ..diagnosis.clock import thread_clock
-from ..diagnosis.ledger import FRAME
+from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit, current_unit
+from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import identify
+from .incoming import LOOPBACK, STREAM_NS, identify, known_method
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -43,8 +41,7 @@ class Middleware:
         try:
             call.body = self.app(environ, call.start_response)
         except BaseException as error:
-            if isinstance(error, Exception):
-                note_failure(call.unit, error)
+            call.broke(error, status=500)  # whatever was announced, the server has sent nothing yet
             call.close()
             raise
         return call
@@ -53,24 +50,30 @@ class Middleware:
 class _Call:
     """One request: the response body that the server iterates and closes."""
 
+    status = 0
+    _over = False
+    body: Iterable[bytes] = ()
+
     def __init__(self, recorder: Recorder, environ: Environ, start_response: StartResponse) -> None:
-        self.recorder = recorder
-        self.body: Iterable[bytes] = ()
-        self.status = 0
-        self._start_response = start_response
-        self._over = False
+        self.recorder, self._start_response = recorder, start_response
         environ["firstcause"] = True
-        self.unit: Unit = recorder.begin(
-            "server", environ.get("REQUEST_METHOD", "GET"), environ.get("PATH_INFO", "/"), thread_clock()
-        )
+        self._client = environ.get("REMOTE_ADDR", "")
+        method = environ.get("REQUEST_METHOD", "GET")
+        self.unit: Unit = recorder.begin("server", known_method(method), _path(environ), thread_clock())
         try:
             self.unit.scheme = environ.get("wsgi.url_scheme", "http")
-            context = identify(recorder, self.unit, _headers(environ), environ.get("REMOTE_ADDR", ""))
+            port = environ.get("SERVER_PORT", "")
+            context = identify(
+                recorder, self.unit, _headers(environ), self._client, method=method,
+                query=environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+                protocol=environ.get("SERVER_PROTOCOL", "").partition("/")[2],
+                server=(environ.get("SERVER_NAME", ""), int(port) if port.isdecimal() else None),
+            )  # fmt: skip
         except BaseException:
-            WATCH.leave()
+            recorder.abandon(self.unit)
             raise
         self._frame_token = FRAME.set(self.unit.ledger.root)
-        self._span_token = otel_context.attach(trace.set_span_in_context(self.unit.span, context))
+        self._span_token = activate(self.unit.span, context)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         """Adds our headers to the application's; never to the list it gave us."""
@@ -80,16 +83,50 @@ class _Call:
 
     def _headers(self, status: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         self.status = int(status[:3])
-        ours = [pair for pair in headers if pair[0].lower() != "x-request-id"]
+        ours, page = [], False
+        for pair in headers:
+            name = pair[0].lower()
+            if name == "content-length":
+                self.unit.has_length = True
+            elif name == "content-type":
+                page = pair[1].startswith("text/html")
+            if name != "x-request-id":
+                ours.append(pair)
         ours.append(("X-Request-ID", self.unit.request_id))
         if self.unit.mark_verified:
             answer = self.recorder.answer(self.unit, self.status)
             if answer:
                 ours.append(("Server-Timing", answer))
+        elif page:
+            mark = self.recorder.page(self.unit, self._client in LOOPBACK)
+            if mark:
+                ours.append(("Server-Timing", mark))
         return ours
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.body)
+        """The body; what the server takes to write a piece is the caller reading, not our own code."""
+        unit, ledger = self.unit, self.unit.ledger
+        try:
+            for piece in self.body:
+                now = perf_counter_ns()
+                if not unit.first_byte:
+                    unit.first_byte = now
+                elif not unit.has_length and now - unit.first_byte > STREAM_NS:
+                    unit.streamed = True
+                frame = ledger.open("client:download", "", ledger.root)
+                yield piece
+                if frame is not None:
+                    ledger.close(frame, None, False, False)
+        except Exception as error:
+            self.broke(error)
+            raise
+
+    def broke(self, error: BaseException, status: int = 0) -> None:
+        """The application raised through everything: an error, whatever it had announced."""
+        if isinstance(error, Exception):
+            note_failure(self.unit, error)
+            self.unit.broken = True
+        self.status = status or self.status
 
     def close(self) -> None:
         """The server is done with the body: the unit ends."""
@@ -102,16 +139,20 @@ class _Call:
         finally:
             with guard("wsgi.finish"):
                 self.recorder.finish(self.unit, self.status or 500)
+                self.unit.failure = None
             with guard("wsgi.context"):
                 _reset(self)
 
 
 def _reset(call: _Call) -> None:
-    try:
-        FRAME.reset(call._frame_token)
-        otel_context.detach(call._span_token)
-    except ValueError:
-        FRAME.set(None)  # the server closes the body in another context than it began in
+    leave(call._frame_token)
+    deactivate(call._span_token)
+
+
+def _path(environ: Environ) -> str:
+    """The path that was asked for; WSGI hands its UTF-8 over as Latin-1."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "/")
+    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _headers(environ: Environ) -> dict[bytes, bytes]:
@@ -126,7 +167,7 @@ def _headers(environ: Environ) -> dict[bytes, bytes]:
 
 _READ = tuple(
     (name.encode(), "HTTP_" + name.upper().replace("-", "_"))
-    for name in ("traceparent", "tracestate", "baggage", "x-request-id", "x-request-start", "user-agent")
+    for name in ("traceparent", "tracestate", "baggage", "x-request-id", "x-request-start", "user-agent", "host")
 )
 
 
