@@ -42,7 +42,9 @@ def test_the_canonical_line_has_ledger_and_ids() -> None:
     """One unit is one line, and one record for the sink."""
     stream, records = io.BytesIO(), list[LogRecord]()
     lines = Lines(stream)
-    report = UnitReport("server", "GET", "/a", 200, 2_000_000, 1, {"app": 2_000_000}, "ok", trace_id=1, request_id="r")
+    report = UnitReport(
+        method="GET", route="/a", status=200, wall_ns=2_000_000, shares={"app": 2_000_000}, trace_id=1, request_id="r"
+    )
     Canonical("shop", lines, records.append)(report)
     assert lines.flush(5)
     line = orjson.loads(stream.getvalue())

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstcause.logs.redaction import MASK, is_secret, redact, redact_mapping, redact_sql, redact_url, redact_value
+from firstcause.logs.redaction import (
+    MASK,
+    MOST,
+    is_secret,
+    redact,
+    redact_attributes,
+    redact_mapping,
+    redact_sql,
+    redact_url,
+    redact_value,
+)
 
 PLANTED = [
     ("password=hunter2xyz", "hunter2xyz"), ('"dbPassword": "a b\\"hunter2xyz"', "hunter2xyz"),
@@ -20,6 +30,17 @@ PLANTED = [
     ("github_pat_11ABCDEFG0abcdefghij", "11ABCDEFG0"), ("4111-1111-1111-1111", "4111-1111"),
     ("2024 4111 1111 1111 1111", "4111"), ("mail ann.lee@example.com", "ann.lee"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----", "MIIabc"),
+    ('{\\"password\\": \\"hunter2xyz\\"}', "hunter2xyz"), ('{\\\\\\"token\\\\\\": \\\\\\"hunter2xyz\\\\\\"}', "hunter2xyz"),
+    ("%22password%22%3A%22hunter2xyz%22", "hunter2xyz"), ("[('X-Api-Key', 'hunter2xyz')]", "hunter2xyz"),
+    ("[(b'cookie', b'a=hunter2xyz')]", "hunter2xyz"), ("{b'password': b'hunter2xyz'}", "hunter2xyz"),
+    ("GET /cb?code=hunter2xyz&state=zzhunter2", "hunter2"), ("X-Amz-Signature=hunter2xyz&a=1", "hunter2xyz"),
+    ("sig=hunter2xyz%3D", "hunter2xyz"), ("host=db password=hunter2xyz dbname=shop", "hunter2xyz"),
+    ("Set-Cookie: sid=hunter2xyz; Path=/", "hunter2xyz"), ("AccountKey=hunter2xyz==;Endpoint", "hunter2xyz"),
+    ("[SQL: INSERT]\n[parameters: ('ann', 'hunter2xyz')]", "hunter2xyz"),
+    ("DETAIL:  Key (email)=(hunter2xyz) already exists.", "hunter2xyz"),
+    ("DETAIL:  Failing row contains (1, hunter2xyz, null).", "hunter2xyz"),
+    ("(1062, \"Duplicate entry 'hunter2xyz' for key 'users.name'\")", "hunter2xyz"),
+    ("SELECT id FROM users WHERE name = 'hunter2xyz'", "hunter2xyz"), ("update users set name='hunter2xyz'", "hunter2xyz"),
 ]  # fmt: skip
 around = st.text(max_size=60)
 
@@ -92,3 +113,78 @@ def test_unprintable_and_endless_values_are_survived() -> None:
     endless.append(endless)
     assert "<unprintable>" == redact(Odd())
     assert isinstance(redact(endless), list)
+
+
+@pytest.mark.parametrize(("text", "secret"), [p for p in PLANTED if "\n" not in p[0]])
+def test_a_cut_does_not_save_a_secret(text: str, secret: str) -> None:
+    """Text that is too long is searched beyond the place where it is cut."""
+    for before in range(MOST - len(text), MOST - len(text) + 40):
+        assert secret not in redact_value(" " * before + text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"headers": [("Authorization", "hunter2"), (b"x-api-key", b"hunter2")]}, {"user": {"tokens": ["hunter2"]}},
+        {"raw": b'{"password": "hunter2"}'}, {"body": '{"user": {"password": "hunter2"}}'}, {"pass": "hunter2"},
+        {"error": RuntimeError("postgresql://shop:hunter2@db/shop")},
+    ],
+)  # fmt: skip
+def test_secrets_in_structures_are_gone(value: dict[str, Any]) -> None:
+    """Pairs, nested keys, bytes, JSON in strings, and the text of exceptions."""
+    assert "hunter2" not in repr(redact_mapping(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["order 7 paid by card in 3 ms", "GET /orders?page=2&sort=name", "status code=200", "tests pass_count=3",
+     "2024-11-05 10:11:12,123", "Key error: 'name'", "select a seat from the map"],
+)  # fmt: skip
+def test_ordinary_text_stays(text: str) -> None:
+    """What is no secret is not masked."""
+    assert text == redact_value(text)
+
+
+FOREIGN = {
+    "http.url": "https://u:hunter2@h/p?token=hunter2", "url.full": "https://h/?q=hunter2", "url.query": "a=hunter2",
+    "http.target": "/p?code=hunter2", "http.request.header.authorization": ["Bearer hunter2xyz"],
+    "http.request.header.x_api_key": ("hunter2",), "http.response.header.set_cookie": "sid=hunter2",
+    "db.statement": "SELECT 'hunter2'", "db.query.text": "INSERT INTO t VALUES ('hunter2')",
+    "db.query.parameter.0": "hunter2", "db.connection_string": "host=h password=hunter2",
+    "exception.message": "token=hunter2", "exception.stacktrace": 'File "x"\n  password="hunter2"',
+    "custom": ["ok", "secret: hunter2"], "raw": b"password=hunter2", "rpc.request.metadata.cookie": "hunter2",
+    "graphql.document": '{"password": "hunter2"}', "messaging.url": "amqp://u:hunter2@h/", "user.token": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", FOREIGN)
+def test_attributes_of_other_libraries_are_redacted(key: str) -> None:
+    """Whatever instrumentation wrote: nothing planted is left, and looking twice changes nothing."""
+    once = redact_attributes({"kept": 1, key: FOREIGN[key]})
+    assert "hunter2" not in repr(once)
+    assert (1, once) == (once["kept"], redact_attributes(once))
+
+
+def test_commands_of_a_cache_lose_their_arguments() -> None:
+    """A command is no SQL: its name stays, a `?` stands for each argument."""
+    clean = redact_attributes({"db.system": "redis", "db.statement": "SET session:1 hunter2"})
+    assert "SET ? ?" == clean["db.statement"]
+
+
+def test_clean_attributes_are_not_copied() -> None:
+    """The same object comes back, so that spans without secrets cost nothing but the look."""
+    clean = {"http.request.method": "GET", "http.route": "/orders/{id}", "n": 3, "plan": "gold", "tags": ("a", "b")}
+    assert redact_attributes(clean) is clean
+
+
+def test_a_word_made_secret_later_is_secret_at_once() -> None:
+    """What was remembered about names is forgotten when a name is added."""
+    from firstcause.logs import redaction
+
+    assert {"shoe.size": "43"} == redact_attributes({"shoe.size": "43"})
+    try:
+        redaction.also_secret(("shoe.size",))
+        assert {"shoe.size": MASK} == redact_attributes({"shoe.size": "43"})
+    finally:
+        redaction._extra.clear()
+        redaction.also_secret(())

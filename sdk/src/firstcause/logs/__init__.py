@@ -5,7 +5,7 @@ In: structlog and stdlib records, unit reports. Here: ids, redaction, JSON. Out:
 
 from .canonical import Canonical
 from .records import LogRecord
-from .setup import get_logger, install, uninstall
+from .setup import add_ids, get_logger, install, uninstall
 from .stream import Lines
 
-__all__ = ["Canonical", "Lines", "LogRecord", "get_logger", "install", "uninstall"]
+__all__ = ["Canonical", "Lines", "LogRecord", "add_ids", "get_logger", "install", "uninstall"]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SEVERITY = {"ok": 9, "cancelled": 9, "degraded": 9, "slow": 13, "error": 17}
 _TEXT = {9: "INFO", 13: "WARN", 17: "ERROR"}
+_EVENTS = {"server": "request", "consumer": "message", "websocket": "websocket"}
 
 
 class Canonical:
@@ -23,41 +24,51 @@ class Canonical:
 
         self._service, self._lines, self._sink = service, lines, sink
         self._dumps, self._newline = dumps, OPT_APPEND_NEWLINE
+        self._names: dict[str, str] = {}
 
     def __call__(self, report: UnitReport) -> None:
         """Emit the line of one finished unit."""
         fields = facts(report)
+        event = _EVENTS[report.kind]
         severity = _SEVERITY[report.outcome]
         end_ns = report.started_ns + report.wall_ns
         if self._lines is not None:
             line = {
-                "ts": end_ns // 1000 / 1e6, "level": _TEXT[severity].lower(), "event": _name(report),
+                "ts": end_ns // 1000 / 1e6, "level": _TEXT[severity].lower(), "event": event,
                 "service": self._service, "trace_id": f"{report.trace_id:032x}",
                 "span_id": f"{report.span_id:016x}", **fields,
+                "ledger": {resource: ns // 1000 / 1000 for resource, ns in report.shares.items()},
             }  # fmt: skip
+            if report.top is not None:
+                line["verdict"] = verdict_of(report)
             self._lines.put(self._dumps(line, option=self._newline))
         if self._sink is not None:
+            self._flatten(fields, report)
             self._sink(
                 LogRecord(
-                    end_ns, severity, _TEXT[severity], _name(report), _flat(fields), report.trace_id,
-                    report.span_id, int(report.sampled), "firstcause." + _name(report),
+                    end_ns, severity, _TEXT[severity], event, fields, report.trace_id,
+                    report.span_id, int(report.sampled), "firstcause." + event,
                 )
             )  # fmt: skip
 
-
-def _name(report: UnitReport) -> str:
-    return "request" if report.kind == "server" else "message"
+    def _flatten(self, fields: dict[str, Any], report: UnitReport) -> None:
+        """Nested facts as dotted attributes, since backends index those; names are kept and hashed once."""
+        names = self._names
+        for resource, ns in report.shares.items():
+            name = names.get(resource) or names.setdefault(resource, "ledger." + resource)
+            fields[name] = ns // 1000 / 1000
+        if report.top is not None:
+            fields.update({"verdict." + name: value for name, value in verdict_of(report).items()})
 
 
 def facts(report: UnitReport) -> dict[str, Any]:
-    """The line's content: milliseconds, megabytes, and plain names."""
+    """The line's plain facts: milliseconds, megabytes, and plain names."""
     fields: dict[str, Any] = {
         "method": report.method,
         "route": report.route,
         "status": report.status,
         "outcome": report.outcome,
         "duration_ms": report.wall_ns // 1000 / 1000,
-        "ledger": {resource: ns // 1000 / 1000 for resource, ns in report.shares.items()},
         "cpu_ms": report.cpu_ns // 1000 / 1000,
         "memory_mb": report.memory_bytes >> 20,
         "in_flight": report.in_flight,
@@ -69,12 +80,11 @@ def facts(report: UnitReport) -> dict[str, Any]:
         fields["user_hash"] = report.user_hash
     if report.error_type:
         fields["error_type"] = report.error_type
-    if report.top is not None:
-        fields["verdict"] = _verdict(report)
     return fields
 
 
-def _verdict(report: UnitReport) -> dict[str, Any]:
+def verdict_of(report: UnitReport) -> dict[str, Any]:
+    """The verdict's fields; only for a report that has one."""
     top = report.top
     assert top is not None
     return {
@@ -82,14 +92,3 @@ def _verdict(report: UnitReport) -> dict[str, Any]:
         "resource": top.resource, "share": round(top.share, 3), "excess_ms": top.excess_ns // 1_000_000,
         "detail": top.detail, "cold": report.cold,
     }  # fmt: skip
-
-
-def _flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """Nested facts as dotted attributes, since backends index those."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{key}": item for key, item in value.items()})
-        else:
-            flat[name] = value
-    return flat

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 import threading
 from collections import deque
+from collections.abc import Iterator
 from time import monotonic
 from typing import BinaryIO
 
-from .._guard import count
+from .._guard import count, guard
 
 MOST = 10_000
 """Lines waiting for a slow reader; beyond it the newest are dropped, and counted."""
+ATOMIC = 4096
+"""Bytes that Linux writes to a pipe in one piece: lines of several workers on one pipe stay whole."""
+_GATHER_S = 0.02
+_LOOK_S = 0.005
 
 
 class Lines:
@@ -19,16 +26,18 @@ class Lines:
 
     def __init__(self, stream: BinaryIO, most: int = MOST) -> None:
         self._stream, self._most = stream, most
+        self._piece = _piece(stream)
         self._reset()
 
     def _reset(self) -> None:
         self._queue: deque[bytes] = deque()
-        self._wake = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
+        self._writing = 0
+        # A held lock as a bell, as in the pipeline: ringing it is safe in a signal handler, and in a finalizer.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
+        self._asleep = False
 
     def after_fork(self) -> None:
         """The child starts with an empty queue; the parent writes what it had."""
@@ -41,43 +50,101 @@ class Lines:
             return
         self._queue.append(line)
         if self._thread is None:
-            self._begin()
-        if not self._wake.is_set():
-            self._idle.clear()
-            self._wake.set()
+            with guard("logs.lines.start"):
+                self._begin()
+        if self._asleep:
+            self._asleep = False
+            self._ring()
 
     def _begin(self) -> None:
-        with self._start:
+        # Whoever finds the lock taken leaves the start to its holder rather than wait.
+        if not self._start.acquire(blocking=False):
+            return
+        try:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="firstcause-lines", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="firstcause-lines", daemon=True)
+                thread.start()  # raises when the interpreter is going: the next line tries again
+                self._thread = thread
+        finally:
+            self._start.release()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # rung already
+            return
 
     def _run(self) -> None:
         pause = threading.Event()
         while True:
-            self._wake.wait()
-            pause.wait(0.02)  # gather a batch: one write for many lines
-            self._wake.clear()
-            self._write()
+            self._asleep = True
             if not self._queue:
-                self._idle.set()
+                self._bell.acquire()
+            self._asleep = False
+            pause.wait(_GATHER_S)  # gather a batch: few writes for many lines
+            with guard("logs.lines"):
+                self._write_queued()
 
-    def _write(self) -> None:
-        lines = [self._queue.popleft() for _ in range(len(self._queue))]
-        left = memoryview(b"".join(lines))
-        try:
-            while left:
-                left = left[self._stream.write(left) or 0 :]
-            self._stream.flush()
-        except (OSError, ValueError):
-            count("firstcause.self.dropped", len(lines), signal="log_lines", reason="stream_closed")
+    def _write_queued(self) -> None:
+        for piece, lines in self._pieces():
+            try:
+                self._write(piece)
+            except (OSError, ValueError):
+                count("firstcause.self.dropped", lines, signal="log_lines", reason="stream_closed")
+        self._writing = 0
+
+    def _pieces(self) -> Iterator[tuple[bytes, int]]:
+        """What is queued now in pieces of whole lines, with the number of lines in each."""
+        queue, piece, size = self._queue, list[bytes](), 0
+        for _ in range(len(queue)):
+            self._writing = len(piece) + 1  # before it leaves the queue: `flush` must not miss it
+            line = queue.popleft()
+            if piece and size + len(line) > self._piece:
+                yield b"".join(piece), len(piece)
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+        if piece:
+            yield b"".join(piece), len(piece)
+
+    def _write(self, piece: bytes) -> None:
+        left = memoryview(piece)
+        while left:
+            written = self._stream.write(left)
+            if written is None:  # somebody made the stream non-blocking
+                select.select([], [self._stream], [], 1.0)
+            left = left[written or 0 :]
+        self._stream.flush()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything queued is written, for at most `timeout_s`."""
+        """Wait until everything queued is written, for at most `timeout_s`; safe in a signal handler."""
         deadline = monotonic() + timeout_s
-        while self._queue or not self._idle.is_set():
-            if not self._idle.wait(max(0.0, deadline - monotonic())):
+        pause = threading.Event()
+        while self._queue or self._writing:
+            if self._thread is None and not self._revived():
                 return False
             if monotonic() >= deadline:
-                return not self._queue
+                return False
+            pause.wait(_LOOK_S)
         return True
+
+    def _revived(self) -> bool:
+        with guard("logs.lines.start"):
+            self._begin()
+        return self._thread is not None
+
+    def abandon(self) -> None:
+        """Count what nobody reads: the process ends."""
+        left = len(self._queue) + self._writing
+        self._queue.clear()
+        if left:
+            count("firstcause.self.dropped", left, signal="log_lines", reason="shutdown")
+
+
+def _piece(stream: BinaryIO) -> int:
+    """The most bytes for one write: small where other processes may write to the same pipe."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):
+        return 1 << 20
+    return 1 << 20 if stat.S_ISREG(mode) else ATOMIC
