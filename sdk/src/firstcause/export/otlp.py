@@ -136,6 +136,7 @@ def _tails() -> dict[tuple[int, bool, int], bytes]:
 _TAILS = _tails()
 _names: dict[str, bytes] = {}
 _scopes: dict[Scope, bytes] = {}
+_log_heads: dict[tuple[int, str, str], bytes] = {}
 _resource: tuple[Mapping[str, Any], dict[str, Any], bytes] | None = None
 _Item = TypeVar("_Item", bound="SpanLike | LogLike")
 
@@ -266,11 +267,8 @@ def _link(link: tuple[int, int, str, Mapping[str, Any], int]) -> bytes:
 def _log(record: LogLike) -> bytes:
     """A `LogRecord` message behind its length."""
     parts = [
-        b"\x09" + _fixed64(record.timestamp_ns or 0),
-        b"\x59" + _fixed64(record.observed_ns or 0),
-        counter_field(b"\x10", record.severity_number),
-        text_field(b"\x1a", record.severity_text),
-        b"\x2a" + sized(any_value(record.body)),
+        _span_times(b"\x09", record.timestamp_ns or 0, b"\x59", record.observed_ns or 0),
+        _log_head(record.severity_number, record.severity_text, record.body),
         pairs(b"\x32", record.attributes.items()),
     ]
     if record.flags:
@@ -282,3 +280,20 @@ def _log(record: LogLike) -> bytes:
     if record.event_name:
         parts.append(b"\x62" + sized(utf8(record.event_name)))
     return sized(b"".join(parts))
+
+
+def _log_head(number: int, severity: str, body: Any) -> bytes:
+    """Severity and body; short texts are mostly constant messages, so those are kept."""
+    if body.__class__ is not str or len(body) > MAX_CACHED_CHARS:
+        return _make_log_head(number, severity, body)
+    head = _log_heads.get((number, severity, body))
+    if head is None:
+        head = _make_log_head(number, severity, body)
+        if len(_log_heads) >= MAX_CACHED:
+            _log_heads.clear()
+        _log_heads[number, severity, body] = head
+    return head
+
+
+def _make_log_head(number: int, severity: str, body: Any) -> bytes:
+    return counter_field(b"\x10", number) + text_field(b"\x1a", severity) + b"\x2a" + sized(any_value(body))

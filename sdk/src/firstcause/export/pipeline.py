@@ -129,16 +129,9 @@ class Pipeline(Generic[_Item]):
         puts are dropped; a second call only waits.
         """
         deadline = monotonic() + max(timeout_s, 0.0)
-        # The end of the time is for the thread to come back from an aborted connection.
-        reserve_s = min(0.2, timeout_s * 0.1)
         lost = self._lost
-        with self._lock:
-            if not self._closing:
-                self._deadline = deadline - reserve_s
-                self._closing = True
-                self._limit = 0
-            started = self._thread is not None
-        self._ring()
+        self.stop(timeout_s)
+        started = self._thread is not None
         if started and not self._done.wait(max(self._deadline - monotonic(), 0.0)):
             with _guard.guard("export.pipeline.abort"):
                 if self._abort is not None:
@@ -147,6 +140,17 @@ class Pipeline(Generic[_Item]):
         self._forsake()
         self._publish()
         return lost == self._lost
+
+    def stop(self, timeout_s: float) -> None:
+        """Begin what `shutdown` then waits for, so that several pipelines can end at the same time."""
+        deadline = monotonic() + max(timeout_s, 0.0)
+        with self._lock:
+            if not self._closing:
+                # The end of the time is for the thread to come back from an aborted connection.
+                self._deadline = deadline - min(0.2, max(timeout_s, 0.0) * 0.1)
+                self._closing = True
+                self._limit = 0
+        self._ring()
 
     def after_fork(self) -> None:
         """In a child: forget the parent's queue, thread and locks; the first put starts anew."""

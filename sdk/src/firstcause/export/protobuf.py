@@ -29,6 +29,7 @@ _double = Struct("<d").pack
 _keys: dict[str, bytes] = {}
 _text_pairs: dict[tuple[str, str], bytes] = {}
 _int_pairs: dict[tuple[str, int], bytes] = {}
+_float_heads: dict[str, bytes] = {}
 
 
 def _make_varint(number: int) -> bytes:
@@ -130,6 +131,8 @@ def pair(key: str, value: object) -> bytes:
         return _text_pair(key, value)
     if value.__class__ is int:
         return _int_pair(key, value)
+    if value.__class__ is float:
+        return (_float_heads.get(key) or _float_head(key)) + _double(value)
     return sized(key_value(key, any_value(value)))
 
 
@@ -137,7 +140,8 @@ def _text_pair(key: str, value: str) -> bytes:
     encoded = _text_pairs.get((key, value))
     if encoded is None:
         encoded = sized(key_value(key, b"\x0a" + sized(utf8(value))))
-        _remember(_text_pairs, (key, value), encoded, len(key) + len(value))
+        if not key.endswith("id"):  # an id is not seen again
+            _remember(_text_pairs, (key, value), encoded, len(key) + len(value))
     return encoded
 
 
@@ -150,11 +154,21 @@ def _int_pair(key: str, value: int) -> bytes:
     return encoded
 
 
+def _float_head(key: str) -> bytes:
+    """All of a pair but the number: every double is eight bytes, so the lengths never change."""
+    head = sized(key_value(key, b"\x21" + bytes(8)))[:-8]
+    _remember(_float_heads, key, head, len(key))
+    return head
+
+
 def pairs(tag: bytes, items: Iterable[tuple[str, object]]) -> bytes:
     """Repeated `KeyValue` fields, each behind `tag`."""
     # Joining behind an empty first element puts the tag before every pair without one more append each.
     encoded = [b""]
     for key, value in items:
+        if value.__class__ is float and (head := _float_heads.get(key)) is not None:
+            encoded.append(head + _double(value))
+            continue
         known = _text_pairs.get((key, value)) if value.__class__ is str else None
         encoded.append(pair(key, value) if known is None else known)
     return tag.join(encoded)

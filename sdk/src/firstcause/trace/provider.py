@@ -134,12 +134,17 @@ class TracerProvider(api.TracerProvider):
         Only a `trusted` caller decides about sampling.
         """
         if remote is None:
-            trace_id, parent, flags, state = self.new_trace_id(), 0, SAMPLED | self._random, ""
+            flags = SAMPLED | self._random
+            span = Span(
+                self, name, kind, self.new_trace_id(), self.new_span_id(), 0, flags, start_ns, attributes, OURS
+            )  # fmt: skip
         else:
             trace_id, parent, flags, state = remote
             flags = flags & 3 if trusted else flags & RANDOM | SAMPLED
-        span = Span(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
-        span.trace_state, span.parent_remote = _unmarked(state), parent != 0
+            span = Span(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
+            span.parent_remote = True
+            if state:
+                span.trace_state = _unmarked(state)
         if self._sampler is not None:
             self._sample(span, _remote_span(remote) if remote is not None and trusted else None, ())
         if not span.flags & SAMPLED:
@@ -180,7 +185,12 @@ class TracerProvider(api.TracerProvider):
                 attributes,
                 scope,
             )
-            span.trace_state, span.kept, span.frame = parent.trace_state, parent.kept, parent.frame
+            if parent.trace_state:
+                span.trace_state = parent.trace_state
+            if parent.kept is not None:
+                span.kept = parent.kept
+            if parent.frame is not None:
+                span.frame = parent.frame
         else:
             context = parent.get_span_context()
             if context.is_valid:

@@ -53,12 +53,20 @@ class Span(api.Span):
     `frame` is the innermost ledger frame it works under, `opened` the one it closes at its end.
     """
 
-    __slots__ = (
-        "_context", "_on_error", "_over", "attributes", "cancelled", "dropped_attributes", "dropped_events",
-        "dropped_links", "end_ns", "events", "flags", "frame", "kept", "kind", "links", "name", "opened",
-        "parent_remote", "parent_span_id", "provider", "recording", "scope", "span_id", "start_ns",
-        "status_code", "status_message", "trace_id", "trace_state",
-    )  # fmt: skip
+    # What most spans never change is a class attribute: writing twenty fields per span would cost more
+    # than the rest of starting one.
+    end_ns = 0
+    trace_state = status_message = ""
+    events: list[Event] | tuple[Event, ...] = ()
+    links: list[Linked] | tuple[Linked, ...] = ()
+    status_code = dropped_attributes = dropped_events = dropped_links = 0
+    parent_remote = cancelled = _over = False
+    frame: Frame | None = None
+    opened: Frame | None = None
+    kept: Kept | None = None
+    """The ended children of an unsampled unit, shared with its root; None when sampled."""
+    _on_error = RECORD | STATUS
+    _context: SpanContext | None = None
 
     def __init__(
         self,
@@ -75,19 +83,8 @@ class Span(api.Span):
     ) -> None:
         self.provider, self.name, self.kind, self.scope = provider, name, kind, scope
         self.trace_id, self.span_id, self.parent_span_id = trace_id, span_id, parent_span_id
-        self.flags, self.start_ns, self.end_ns, self.attributes = flags, start_ns, 0, attributes
-        self.trace_state = self.status_message = ""
-        self.events: list[Event] | tuple[Event, ...] = ()
-        self.links: list[Linked] | tuple[Linked, ...] = ()
-        self.status_code = self.dropped_attributes = self.dropped_events = self.dropped_links = 0
+        self.flags, self.start_ns, self.attributes = flags, start_ns, attributes
         self.recording = flags & 1 == 1
-        self.parent_remote = self.cancelled = self._over = False
-        self._on_error = RECORD | STATUS
-        self.frame: Frame | None = None
-        self.opened: Frame | None = None
-        self.kept: Kept | None = None
-        """The ended children of an unsampled unit, shared with its root; None when sampled."""
-        self._context: SpanContext | None = None
 
     # -- the OpenTelemetry API ----------------------------------------------------------------
 
@@ -215,7 +212,7 @@ class Span(api.Span):
 
     def end(self, end_time: int | None = None) -> None:
         """End once, at `end_time` (ns since the epoch) or now; later ends change nothing."""
-        at = nanoseconds(end_time)
+        at = end_time if end_time.__class__ is int and end_time > 0 else nanoseconds(end_time)
         with _lock:
             if self._over:
                 return
