@@ -14,8 +14,8 @@ from firstcause import conventions
 from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, UNKNOWN, plain_cause, prometheus_name
 
 SOURCE = Path(conventions.__file__).parent
-OTHER_NAMES = re.compile(r"firstcause\.(outcome|ledger\.|verdict\.\w+|request|message|testing|_\w+(\.\w+)*)?$")
-"""Span attributes, event names and module paths: no instruments."""
+OTHER_NAMES = re.compile(r"firstcause\.(outcome|ledger\.|verdict\.\w+|request|message|testing|configure|shutdown|_\w+(\.\w+)*)?$")
+"""Span attributes, event names, calls named in advice, module paths: no instruments."""
 UNUSED: frozenset[str] = frozenset()
 """Instruments that are declared before their use, each deliberately."""
 

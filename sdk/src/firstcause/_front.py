@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .diagnosis.ledger import FRAME, Frame, close_frame, open_frame, stamp
+from .diagnosis.ledger import FRAME, Frame, close_frame, leave, open_frame, stamp
 from .diagnosis.unit import current_unit
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ class spending:
         frame, token = self._frame, self._token
         if frame is None or token is None:
             return
-        try:
-            FRAME.reset(token)
-        except ValueError:
-            FRAME.set(frame.parent)  # a generator was closed in another context than it began in
+        leave(token)
         cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
         close_frame(frame, failed=error is not None and not cancelled, cancelled=cancelled)
         if error is not None:

@@ -8,27 +8,46 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns, process_time_ns, thread_time_ns, time_ns
 from typing import Any
 
 from ._config import Config
 from ._watch import WATCH
 from .diagnosis import verdict
-from .diagnosis.baseline import Baselines
+from .diagnosis.baseline import Baseline, Baselines
 from .diagnosis.clock import Clock
+from .diagnosis.ledger import ENDED
 from .diagnosis.unit import CANCELLED, DEGRADED, ERROR, OK, SLOW, Unit, UnitReport
 from .diagnosis.verdict import Booking, Evidence
 from .logs.redaction import redact_value
 from .mesh import Mesh
 from .mesh.server_timing import PeerVerdict
 from .metrics import Metrics
+from .trace.context import format_traceparent
 from .trace.provider import TracerProvider
 
 KNOWN_NS = 10_000_000_000
 """How long a peer's last verdict stands in for holders that still wait for their answer."""
 PEERS = 256
+ROUTES = 512
+"""Routes whose key, baseline and objective are kept ready; later ones are worked out each time."""
+PROBES = frozenset(("/health", "/healthz", "/ready", "/readyz", "/live", "/livez", "/ping", "/metrics"))
+WEBSOCKET = "websocket"
+SAY_NS = verdict.SAY_MS * 1_000_000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class _Route:
+    """What judging needs of a method and route, worked out once."""
+
+    __slots__ = ("baseline", "key", "objective_ns", "probe", "span_name")
+
+    def __init__(self, key: str, route: str, baseline: Baseline, objective_ns: int) -> None:
+        self.key, self.baseline, self.objective_ns = key, baseline, objective_ns
+        self.probe = route in PROBES
+        # The method of a stranger's making is no part of a name.
+        self.span_name = "HTTP " + route if key.startswith("_OTHER ") else key
 
 
 class Recorder:
@@ -46,17 +65,36 @@ class Recorder:
         self.baselines = Baselines()
         self._canonical = canonical
         self._known: dict[str, tuple[int, PeerVerdict]] = {}
+        self._routes: dict[tuple[str, str], _Route] = {}
+        self._ledger_names: dict[str, str] = {}
         self._memory = _Memory()
 
     # -- begin ------------------------------------------------------------------------------
 
     def begin(self, kind: str, method: str, path: str, clock: Clock) -> Unit:
         """Open a unit; the caller gives it a span and activates `unit.ledger.root`."""
-        WATCH.enter()
+        if kind != WEBSOCKET:  # an open connection that says nothing is no work in flight
+            WATCH.enter()
         unit = Unit(self, kind, method, path, clock, perf_counter_ns())
         unit.started_ns = time_ns()
         unit.cpu_start = thread_time_ns()
         return unit
+
+    @staticmethod
+    def abandon(unit: Unit) -> None:
+        """A unit that could not be begun after all."""
+        if unit.kind != WEBSOCKET:
+            WATCH.leave()
+
+    def _route(self, unit: Unit) -> _Route:
+        route = unit.route or unit.route_now()
+        found = self._routes.get((unit.method, route))
+        if found is None:
+            key = unit.key()
+            found = _Route(key, route, self.baselines.of(key), self.config.objective_ns(key, route))
+            if len(self._routes) < ROUTES:
+                self._routes[unit.method, route] = found
+        return found
 
     # -- while it runs ----------------------------------------------------------------------
 
@@ -75,15 +113,21 @@ class Recorder:
     def answer(self, unit: Unit, status: int) -> str:
         """The `Server-Timing` member for a verified caller: the verdict so far, as of the first byte."""
         now = perf_counter_ns()
-        baseline = self.baselines.of(unit.key())
+        baseline = self._route(unit).baseline
         elapsed = now - unit.ledger.start
         booking: Booking | None = None
         if status >= 500:
             booking = verdict.error(self._evidence(unit, unit.ledger.so_far(now)), unit.failure, unit.where, status)
             booking.excess_ns = max(0, elapsed - baseline.wall)
-        elif verdict.worth_saying(elapsed - (0 if baseline.cold else baseline.wall), baseline):
+        elif elapsed > SAY_NS and verdict.worth_saying(elapsed - (0 if baseline.cold else baseline.wall), baseline):
             _all, booking = verdict.slow(self._evidence(unit, unit.ledger.so_far(now)))
         return self.mesh.answer(self._peer_verdict(booking, status), unit.span.trace_id)
+
+    def page(self, unit: Unit, from_loopback: bool) -> str:
+        """The `Server-Timing` members for a browser: which trace its page comes from, under a mark."""
+        span = unit.span
+        parent = format_traceparent(span.trace_id, span.span_id, span.flags)
+        return self.mesh.page(parent, unit.started_ns // 1_000_000_000, from_loopback)
 
     def _peer_verdict(self, booking: Booking | None, status: int) -> PeerVerdict:
         service, version = self.config.service, self.config.version
@@ -92,12 +136,13 @@ class Recorder:
         return PeerVerdict(
             service, version, status >= 500, booking.resource, booking.cause, booking.via,
             booking.excess_ns // 1_000_000, booking.culprit, booking.version, redact_value(booking.detail),
+            booking.hops,
         )  # fmt: skip
 
-    def _evidence(self, unit: Unit, shares: dict[str, int]) -> Evidence:
+    def _evidence(self, unit: Unit, shares: Mapping[str, int]) -> Evidence:
         return Evidence(
             self.config.service, self.config.version, unit.ledger, shares,
-            sum(shares.values()), self.baselines.of(unit.key()),
+            sum(shares.values()), self._route(unit).baseline,
         )  # fmt: skip
 
     def hash_user(self, user: str) -> str:
@@ -112,83 +157,98 @@ class Recorder:
 
     def finish(self, unit: Unit, status: int, *, gone: bool = False) -> None:
         """End a unit: settle, judge, and emit. Called once, at the last body byte or the exception."""
-        WATCH.leave()
         now = perf_counter_ns()
-        shares = unit.ledger.finish(now)
-        report = self._report(unit, status, shares, now)
-        self._judge(unit, report, gone)
-        for booking in report.bookings:
-            booking.detail = redact_value(booking.detail)
-        self._emit(unit, report)
+        unit.shares = unit.ledger.finish(now)
+        self._measure(unit, status, now)
+        route = self._route(unit)
+        if unit.kind != WEBSOCKET:
+            unit.in_flight = WATCH.leave()
+            self._judge(unit, route, gone)
+            self.metrics.unit(unit)
+        elif unit.broken:
+            unit.outcome = ERROR
+        self._canonical(unit)
+        self._end_span(unit, route)
+        # Without cycles a unit is freed as its last reference goes, and the collector has nothing to do.
+        unit.ledger.forget()
+        unit.ledger, unit.find_route = ENDED, None
 
-    def _report(self, unit: Unit, status: int, shares: dict[str, int], now: int) -> UnitReport:
-        span, ledger = unit.span, unit.ledger
-        return UnitReport(
-            kind=unit.kind, method=unit.method, route=unit.route_now(), status=status, wall_ns=ledger.wall,
-            first_byte_ns=(unit.first_byte or now) - ledger.start, shares=shares, outcome=OK,
-            cpu_ns=max(0, thread_time_ns() - unit.cpu_start), memory_bytes=self._memory.read(now),
-            in_flight=WATCH.in_flight + 1, request_id=unit.request_id, session_id=unit.session_id,
-            user_hash=unit.user_hash, trace_id=span.trace_id, span_id=span.span_id,
-            sampled=bool(span.flags & 1), error_type=unit.error_type, scheme=unit.scheme, path=unit.path,
-            started_ns=unit.started_ns,
-        )  # fmt: skip
+    def _measure(self, unit: Unit, status: int, now: int) -> None:
+        ledger, span = unit.ledger, unit.span
+        unit.status, unit.wall_ns = status, ledger.wall
+        unit.first_byte_ns = (unit.first_byte or now) - ledger.start
+        unit.cpu_ns = max(0, thread_time_ns() - unit.cpu_start)
+        unit.memory_bytes = self._memory.read(now)
+        unit.trace_id, unit.span_id, unit.sampled = span.trace_id, span.span_id, span.flags & 1 == 1
 
-    def _judge(self, unit: Unit, report: UnitReport, gone: bool) -> None:
-        key = unit.key()
-        baseline = self.baselines.of(key)
-        report.cold = baseline.cold
-        judged = report.first_byte_ns if unit.streamed else report.wall_ns
-        if report.status >= 500 or (unit.failure is not None and unit.kind == "consumer"):
-            report.outcome = ERROR
-            self._judge_error(unit, report, judged - baseline.wall)
+    def _judge(self, unit: Unit, route: _Route, gone: bool) -> None:
+        baseline = route.baseline
+        judged = unit.first_byte_ns if unit.streamed else unit.wall_ns
+        if self._is_bad(unit, route):
+            unit.outcome = ERROR
+            self._judge_error(unit, judged - baseline.wall)
         elif gone:
-            report.outcome = CANCELLED
-        elif judged > self._objective(key, unit) and not self._is_probe(report.route):
-            report.outcome = SLOW
-            report.bookings, report.top = verdict.slow(self._evidence(unit, report.shares))
-        elif verdict.worth_saying(judged - (0 if baseline.cold else baseline.wall), baseline) and not baseline.cold:
-            report.outcome = DEGRADED
-            report.bookings, report.top = verdict.slow(self._evidence(unit, report.shares))
-        if report.outcome in (OK, DEGRADED):
-            self.baselines.learn(key, report.wall_ns, report.shares, report.started_ns / 1e9)
+            unit.outcome = CANCELLED
+        elif judged > route.objective_ns and not route.probe:
+            unit.outcome = SLOW
+            self._judge_slow(unit, baseline)
+        else:
+            over = judged - baseline.wall
+            if over > SAY_NS and not baseline.cold and verdict.worth_saying(over, baseline):
+                unit.outcome = DEGRADED
+                self._judge_slow(unit, baseline)
+            self.baselines.offer(baseline, unit.wall_ns, unit.shares, unit.started_ns / 1e9)
 
-    def _judge_error(self, unit: Unit, report: UnitReport, over: int) -> None:
-        booking = verdict.error(self._evidence(unit, report.shares), unit.failure, unit.where, report.status)
+    def _is_bad(self, unit: Unit, route: _Route) -> bool:
+        if unit.broken:
+            return True
+        if unit.status >= 400:
+            return self.config.is_bad(route.key, unit.route, unit.status)
+        return unit.failure is not None and unit.kind == "consumer"
+
+    def _judge_slow(self, unit: Unit, baseline: Baseline) -> None:
+        unit.cold = baseline.cold
+        unit.bookings, unit.top = verdict.slow(self._evidence(unit, unit.shares))
+        for booking in unit.bookings:
+            booking.detail = redact_value(booking.detail)
+
+    def _judge_error(self, unit: Unit, over: int) -> None:
+        booking = verdict.error(self._evidence(unit, unit.shares), unit.failure, unit.where, unit.status)
         booking.excess_ns = max(0, over)
-        report.bookings, report.top = [booking], booking
-        if unit.failure is not None and not report.error_type:
-            report.error_type = type(unit.failure).__qualname__
+        booking.detail = redact_value(booking.detail)
+        unit.bookings, unit.top = [booking], booking
+        unit.cold = self._route(unit).baseline.cold
+        if unit.failure is not None and not unit.error_type:
+            unit.error_type = type(unit.failure).__qualname__
 
-    def _objective(self, key: str, unit: Unit) -> int:
-        return self.config.objective_ns(key, unit.route)
-
-    @staticmethod
-    def _is_probe(route: str) -> bool:
-        return route in ("/health", "/healthz", "/ready", "/readyz", "/live", "/livez", "/ping", "/metrics")
-
-    def _emit(self, unit: Unit, report: UnitReport) -> None:
-        self.metrics.unit(report)
-        self._canonical(report)
-        self._end_span(unit, report)
-
-    def _end_span(self, unit: Unit, report: UnitReport) -> None:
+    def _end_span(self, unit: Unit, route: _Route) -> None:
         span, attributes = unit.span, unit.span.attributes
-        if report.route:
-            span.name = f"{report.method} {report.route}" if report.method else report.route
-            if report.kind == "server":
-                attributes["http.route"] = report.route
-        if report.kind == "server":
-            attributes["http.response.status_code"] = report.status
-        for resource, ns in report.shares.items():
-            attributes["firstcause.ledger." + resource] = ns // 1000 / 1e6
-        if report.outcome != OK:
-            self._describe(attributes, report)
-        if report.outcome == ERROR:
-            attributes["error.type"] = report.error_type or str(report.status)
-            span.status_code = 2
-        if report.outcome in (ERROR, SLOW) and not report.sampled:
-            self.provider.export_kept(span)
-        span.end()
+        if unit.kind == "server":
+            attributes["http.response.status_code"] = unit.status
+        if unit.route:
+            span.name = route.span_name
+            if unit.kind != "consumer":
+                attributes["http.route"] = unit.route
+        elif unit.method == "_OTHER":
+            span.name = "HTTP"
+        names = self._ledger_names
+        for resource, ns in unit.shares.items():
+            name = names.get(resource) or self._ledger_name(resource)
+            attributes[name] = ns // 1000 / 1e6
+        if unit.outcome != OK:
+            self._describe(attributes, unit)
+            if unit.outcome == ERROR:
+                # Of an exception that became an answer, the answer is what failed.
+                own = unit.broken or unit.kind == "consumer"
+                attributes["error.type"] = (unit.error_type if own else "") or str(unit.status)
+                span.status_code = 2
+            if unit.outcome in (ERROR, SLOW) and not unit.sampled:
+                self.provider.export_kept(span)
+        span.end(unit.started_ns + unit.wall_ns)
+
+    def _ledger_name(self, resource: str) -> str:
+        """Kept, so that a name is hashed and encoded once; resources are bounded by the ledger."""
+        return self._ledger_names.setdefault(resource, "firstcause.ledger." + resource)
 
     @staticmethod
     def _describe(attributes: dict[str, Any], report: UnitReport) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 
-from . import _guard
+from . import _gevent, _guard
 from ._config import Config
+from ._exit import Exit
 from ._recorder import Recorder
 from ._watch import WATCH
 
@@ -44,8 +43,11 @@ class _State:
         self.config: Config | None = None
         self.recorder: Recorder | None = None
         self.setup: Setup | None = None
+        self.resource: dict[str, Any] = {}
+        self.exit: Exit | None = None
         self.pipelines: list[Any] = []
         self.lines: Any = None
+        self.telemetry: Any = None
         self.forked: list[Callable[[], None]] = []
         self.lock = threading.RLock()
 
@@ -61,15 +63,25 @@ def recorder() -> Recorder | None:
 def configure(service: str | None, app: Any, settings: dict[str, Any]) -> Setup:
     """See `firstcause.configure`."""
     with _state.lock:
+        if service is not None:
+            settings = {**settings, "service": service}
         if _state.setup is None:
-            if service is not None:
-                settings = {**settings, "service": service}
             _start(Config.from_env(os.environ, **settings))
+        else:
+            _note_late(_state.setup, settings)
         setup = _state.setup
         assert setup is not None
         if app is not None and _state.recorder is not None:
             _attach(app, setup)
         return setup
+
+
+def _note_late(setup: Setup, settings: dict[str, Any]) -> None:
+    """A second call cannot change what runs: settings that differ are named."""
+    late = [name for name, value in settings.items() if getattr(_state.config, name, value) != value]
+    warning = f"configured before, these settings came too late: {', '.join(sorted(late))}"
+    if late and warning not in setup.warnings:
+        setup.warnings.append(warning)
 
 
 def _start(config: Config) -> None:
@@ -80,45 +92,26 @@ def _start(config: Config) -> None:
         return
     _state.recorder = _build(config, setup)
     os.register_at_fork(after_in_child=_after_fork)
-    atexit.register(shutdown)
-    _flush_on_sigterm()
+    _state.exit = Exit(flush, shutdown, config.shutdown_s, lambda: WATCH.in_flight)
+    _state.exit.install()
+    _gevent.install(setup, _after_fork, _refuse)
 
 
 def _build(config: Config, setup: Setup) -> Recorder:
-    from .export.http import OtlpHttpExporter, SignalExport
-    from .export.otlp import encode_logs, encode_spans
-    from .export.pipeline import Pipeline
+    from .export import outlets
     from .logs import Canonical
     from .mesh import Mesh
-    from .metrics import Metrics
-    from .trace.provider import TracerProvider
-    from .trace.span import Limits
+    from .metrics import make
 
-    resource = config.resource_attributes()
-
-    def pipeline(signal_name: str, path: str, encode: Any) -> Callable[[Any], None]:
-        url = config.endpoint.rstrip("/") + path
-        exporter = OtlpHttpExporter(url, config.headers, config.timeout_s, cast(Any, config.compression))
-        made = Pipeline[Any](
-            signal_name, SignalExport(resource, encode, exporter), config.queue, config.batch, config.interval_s
-        )
-        _state.pipelines.append(made)
-        setup.attached.append(f"{signal_name} to {url}")
-        return made.put
-
-    on_end = pipeline("traces", "/v1/traces", encode_spans) if config.traces else _nowhere
-    limits = Limits(config.attribute_count, value_characters=config.attribute_length)
-    provider = TracerProvider(resource, on_end, sampler=_sampler(config), limits=limits)
-    _set_provider(provider, setup)
-    sink = pipeline("logs", "/v1/logs", encode_logs) if config.logs else None
+    resource = _state.resource = config.resource_attributes()
+    provider = _provider(config, resource, setup)
+    sink = _pipeline(outlets.logs(config, resource), config.signal("logs").url, setup).put if config.logs else None
     lines = _logging(config, sink)
-    metrics = Metrics(resource, config.objectives.values())
-    metrics.in_flight = lambda: WATCH.in_flight
-    _serve(config, metrics, setup)
+    metrics = _metrics(*make(config, resource), config, setup)
     made = Recorder(
         config, provider, Mesh(config.mesh_key, config.mesh_hosts), metrics, Canonical(config.service, lines, sink)
     )
-    _state.forked += [metrics.after_fork, WATCH.after_fork]
+    _state.forked += [lambda: _new_resource(provider), _state.telemetry.after_fork, WATCH.after_fork]
     _adapters(made, setup)
     return made
 
@@ -127,15 +120,56 @@ def _nowhere(_item: Any) -> None:
     """Signals that are switched off end here, and are not counted as lost."""
 
 
-def _sampler(config: Config) -> Any:
-    """The SDK's sampler for the configured name; None for "everything", which needs no SDK."""
-    if config.sampler in ("always_on", "parentbased_always_on"):
-        return None
-    from opentelemetry.sdk.trace import sampling
+def _pipeline(made: Any, target: str, setup: Setup) -> Any:
+    _state.pipelines.append(made)
+    setup.attached.append(f"{made.name} to {target}")
+    return made
 
-    ratio = float(config.sampler_arg or 1.0)
-    name = config.sampler.removeprefix("parentbased_")
-    return sampling.ALWAYS_OFF if name == "always_off" else sampling.TraceIdRatioBased(ratio)
+
+def _provider(config: Config, resource: dict[str, Any], setup: Setup) -> Any:
+    """Our provider, as the global one or beside the one that was set before."""
+    from . import _existing, _plugins
+    from .trace.provider import TracerProvider
+
+    theirs = _existing.existing()
+    if theirs is not None:
+        resource.update(_existing.joined_resource(resource, theirs))
+    has_outlet = theirs is not None and _existing.has_processors(theirs)
+    provider = TracerProvider(
+        resource, _nowhere if has_outlet else _span_outlet(config, resource, setup),
+        sampler=_plugins.sampler(config) if theirs is None else theirs.sampler,
+        id_generator=_plugins.id_generator(config) if theirs is None else theirs.id_generator,
+        limits=_plugins.limits(config), flush=flush,
+    )  # fmt: skip
+    if theirs is not None:
+        _existing.join(provider, theirs)
+        where = "its exporters get our spans too" if has_outlet else "it has no exporter, ours takes our spans"
+        setup.attached.append(f"joined the tracer provider that was set before: {where}")
+        setup.warnings.append(
+            "joined spans cost more than our own pipeline: let firstcause.configure come before the other set-up"
+        )
+    else:
+        _set_provider(provider, setup)
+    _plugins.set_propagators(config)
+    return provider
+
+
+def _span_outlet(config: Config, resource: dict[str, Any], setup: Setup) -> Callable[[Any], None]:
+    """Where ended spans go: our pipeline to the collector, and exporters that `OTEL_TRACES_EXPORTER` names."""
+    from .export import outlets
+
+    puts = []
+    if config.traces:
+        puts.append(_pipeline(outlets.traces(config, resource), config.signal("traces").url, setup).put)
+    puts += [_pipeline(outlets.stock(config, name), name, setup).put for name in config.span_exporters]
+    if len(puts) < 2:
+        return puts[0] if puts else _nowhere
+
+    def put_all(span: Any) -> None:
+        for put in puts:
+            put(span)
+
+    return put_all
 
 
 def _set_provider(provider: Any, setup: Setup) -> None:
@@ -172,21 +206,56 @@ def _unbuffered(stream: Any) -> Any:
         return getattr(stream, "buffer", None) or io.BytesIO()
 
 
-def _serve(config: Config, metrics: Any, setup: Setup) -> None:
+def _metrics(telemetry: Any, shared: str, config: Config, setup: Setup) -> Any:
+    """Metrics with what feeds them and who reads them; returns the cells."""
+    _state.telemetry, metrics = telemetry, telemetry.metrics
+    metrics.in_flight = lambda: WATCH.in_flight
+    metrics.queues = lambda: {made.name: len(made._queue) for made in _state.pipelines}
+    if shared:
+        setup.attached.append(shared)
+    if "otlp" in config.metrics_to:
+        setup.attached.append(f"metrics to {config.signal('metrics').url}")
+    _set_meter_provider(telemetry.meters, setup)
+    _serve(config, telemetry.keeper, setup)
+    telemetry.keeper.ensure()
+    return metrics
+
+
+def _set_meter_provider(meters: Any, setup: Setup) -> None:
+    from opentelemetry import metrics as api
+    from opentelemetry.metrics._internal import _ProxyMeterProvider
+
+    current = api.get_meter_provider()
+    if isinstance(current, _ProxyMeterProvider):
+        api.set_meter_provider(meters)
+        setup.attached.append("OpenTelemetry metrics API")
+    else:
+        setup.warnings.append(
+            f"a meter provider was set before ({type(current).__name__}): it is left alone, and its metrics go "
+            "where it sends them; call firstcause.configure first to have them at /metrics"
+        )
+
+
+def _serve(config: Config, keeper: Any, setup: Setup) -> None:
     if config.metrics_port is None:
         return
-    from .metrics import serve
-
+    host, wanted = config.metrics_host, config.metrics_port
     try:
-        port = serve(metrics, config.metrics_host, config.metrics_port)
+        port = keeper.listen(host, wanted)
     except OSError as error:
         setup.warnings.append(
-            f"/metrics cannot listen on {config.metrics_host}:{config.metrics_port} ({error.strerror}): "
-            "set FIRSTCAUSE_METRICS_PORT to a free port, or 0"
+            f"/metrics cannot listen on {host}:{wanted} ({error.strerror}): set FIRSTCAUSE_METRICS_HOST to an "
+            "address of this machine"
         )
         return
-    setup.metrics_address = f"http://{config.metrics_host}:{port}/metrics"
-    setup.attached.append(f"metrics at {setup.metrics_address}")
+    setup.metrics_address = f"http://{host}:{port or wanted}/metrics"
+    if port is None and keeper.metrics.store.group is None:
+        setup.warnings.append(
+            f"/metrics cannot listen on {host}:{wanted} (address in use), and tries again every second: set "
+            "FIRSTCAUSE_METRICS_PORT to a free port, or 0"
+        )
+    else:
+        setup.attached.append(f"metrics at {setup.metrics_address}" + (" by a sibling" if port is None else ""))
 
 
 def _adapters(made: Recorder, setup: Setup) -> None:
@@ -199,46 +268,71 @@ def _adapters(made: Recorder, setup: Setup) -> None:
 def _attach(app: Any, setup: Setup) -> None:
     """Put the middleware around an application; what it is, is told by its shape."""
     if hasattr(app, "build_middleware_stack"):
-        from .servers.asgi import attach
+        assert _state.config is not None
+        if _state.config.engine == "opentelemetry":
+            from .servers.opentelemetry import attach
+        else:
+            from .servers.asgi import attach
 
+            _replace_contrib(app, setup)
         setup.attached.append(f"{type(app).__name__}: {attach(app, recorder)}")
+    elif hasattr(app, "load_middleware"):
+        from .servers.django import attach as attach_django
+
+        setup.attached.append(f"Django: {attach_django(app, recorder)}")
     elif hasattr(app, "wsgi_app"):
         from .servers.wsgi import attach as attach_wsgi
 
+        _replace_contrib(app, setup)
         setup.attached.append(f"{type(app).__name__}: {attach_wsgi(app, recorder)}")
     else:
         raise _guard_config(app)
+    if _state.config is not None and _state.config.metrics_path:
+        from .metrics.mount import mount
+
+        setup.attached.append(mount(app, _state.config.metrics_path, _state.telemetry.keeper.exposition))
+
+
+def _replace_contrib(app: Any, setup: Setup) -> None:
+    from ._existing import replace_contrib
+
+    replaced = replace_contrib(app)
+    if replaced:
+        setup.attached.append(f"{type(app).__name__}: {replaced}")
 
 
 def _guard_config(app: Any) -> Exception:
     from ._errors import ConfigError
 
-    return ConfigError([f"app={type(app).__name__!r} is not known: pass a FastAPI, Starlette or Flask application"])
+    return ConfigError([f"app={type(app).__name__!r} is not known: pass one of FastAPI, Starlette, Flask or Django"])
 
 
 def _after_fork() -> None:
     _guard.after_fork()
+    _state.lock = threading.RLock()
+    if _state.exit is not None:
+        _state.exit.after_fork()
+    for made in _state.pipelines:
+        with _guard.guard("fork"):
+            made.after_fork()
     for renew in _state.forked:
         with _guard.guard("fork"):
             renew()
 
 
-def _flush_on_sigterm() -> None:
-    """Flush when SIGTERM would end the process at once; a handler of the host's is left alone.
+def _new_resource(provider: Any) -> None:
+    """The child is an instance of its own, in spans and log records; metrics it shares with its siblings."""
+    assert _state.config is not None
+    new = _state.config.resource_attributes()["service.instance.id"]
+    for attributes in (_state.resource, provider.resource_attributes):
+        attributes["service.instance.id"] = new
+    provider._resource = None
 
-    Servers that handle the signal and raise it again afterwards (uvicorn) come through here as well.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
 
-    def flushed(number: int, _frame: Any) -> None:
-        shutdown()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, flushed)
+def _refuse() -> None:
+    """Switch off for good, before the ground under our threads changes."""
+    shutdown()
+    _state.recorder = None
 
 
 def flush(timeout_s: float) -> bool:
@@ -247,6 +341,8 @@ def flush(timeout_s: float) -> bool:
     done = [made.flush(max(0.0, end - monotonic())) for made in _state.pipelines]
     if _state.lines is not None:
         done.append(_state.lines.flush(max(0.0, end - monotonic())))
+    if _state.telemetry is not None:
+        done.append(_state.telemetry.keeper.flush(max(0.0, end - monotonic())))
     return all(done)
 
 
@@ -257,8 +353,18 @@ def shutdown(timeout_s: float | None = None) -> bool:
         return True
     end = monotonic() + (config.shutdown_s if timeout_s is None else timeout_s)
     done = []
-    if _state.lines is not None:
-        done.append(_state.lines.flush(max(0.0, (end - monotonic()) / 4)))
+    lines = _state.lines
+    keeper = _state.telemetry.keeper if _state.telemetry is not None else None
+    if keeper is not None:
+        keeper.stop()
+    for made in _state.pipelines:
+        made.stop(end - monotonic())  # all at once: one that hangs must not cost the others their time
+    if lines is not None:
+        done.append(lines.flush(max(0.0, (end - monotonic()) / 4)))
     done += [made.shutdown(max(0.0, end - monotonic())) for made in _state.pipelines]
+    if lines is not None and not lines.flush(max(0.0, end - monotonic())):
+        lines.abandon()
     _state.pipelines.clear()
+    if keeper is not None:
+        done.append(keeper.join(end - monotonic()))
     return all(done)

@@ -16,43 +16,40 @@ from types import FrameType
 from weakref import WeakKeyDictionary
 
 from ._guard import guard
-from .diagnosis.clock import PROCESS, Clock, RunDelay
+from .diagnosis.clock import LATE_NS, PROCESS, Clock, RunDelay
 from .diagnosis.holders import WAITS
 
 TICK_S = 0.02
-LATE_NS = 5_000_000
-"""Answers within this are ordinary scheduling, not a stall."""
 GIL_LATE_NS = 3_000_000
 
 
 class LoopWatch:
     """One event loop's clock, and the question that is on its way to it."""
 
-    __slots__ = ("asked", "clock", "ident", "loop", "where")
+    __slots__ = ("clock", "ident", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.clock = loop, Clock()
         self.ident = threading.get_ident()
-        self.asked = 0
-        self.where = ""
 
     def ask(self, now: int) -> None:
         """Ask the loop to answer, or look at its stack while the last question is open."""
-        if self.asked:
-            if now - self.asked >= TICK_S * 1e9:
-                self.where = stuck_at(self.ident) or self.where
+        clock = self.clock
+        if clock.asked:
+            if now - clock.asked >= TICK_S * 1e9:
+                clock.stuck = stuck_at(self.ident) or clock.stuck
             return
-        self.asked, self.where = now, ""
+        clock.asked, clock.stuck = now, ""
         try:
             self.loop.call_soon_threadsafe(self._answer)
         except RuntimeError:
-            self.asked = 0  # the loop is closed
+            clock.asked = 0  # the loop is closed
 
     def _answer(self) -> None:
-        late = perf_counter_ns() - self.asked
-        self.asked = 0
+        late = perf_counter_ns() - self.clock.asked
+        self.clock.asked = 0
         if late > LATE_NS:
-            self.clock.stalled(late, self.where)
+            self.clock.stalled(late, self.clock.stuck)
 
 
 class Watch:
@@ -82,17 +79,20 @@ class Watch:
             self._arm()
         return count
 
-    def leave(self) -> None:
-        """A unit ended."""
+    def leave(self) -> int:
+        """A unit ended; returns how many were in flight, itself included."""
         with self._lock:
-            self.in_flight -= 1
+            count = self.in_flight
+            self.in_flight = count - 1
+        return count
 
     def _arm(self) -> None:
         if self._thread is None:
             PROCESS.install()
             self._thread = threading.Thread(target=self._run, name="firstcause-watch", daemon=True)
             self._thread.start()
-        self._wake.set()
+        if not self._wake.is_set():  # setting it takes a lock and wakes nobody
+            self._wake.set()
 
     def after_fork(self) -> None:
         """The child has neither the parent's thread nor its units."""

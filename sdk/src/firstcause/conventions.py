@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Default bucket edges; every objective in use is added, so that both sides of it are exact."""
+DB_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Edges that the semantic conventions advise for database calls."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,84 @@ class Instrument:
 
 
 _BAD = {"http.route": 200, "outcome": 3, "culprit.service": 64, "culprit.version": 64, "cause": 64, "via": 16}
+_CLIENT = {
+    "http.request.method": 10, "server.address": 128, "server.port": 64, "http.response.status_code": 64,
+    "error.type": 64,
+}  # fmt: skip
+_DB = {"db.system.name": 16, "db.namespace": 64, "db.operation.name": 64, "error.type": 64}
 _HTTP = {"http.request.method": 10, "http.route": 200, "http.response.status_code": 64}
+_PAGE = {"page.route": 102}
+_DIMENSIONS = {"device": 5, "region": 40, "navigation": 10}
+"""What a page view is told apart by beside its route: one at a time, since their product is too many series."""
+VITALS = {
+    "LCP": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0),
+    "FCP": (0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.2, 2.6, 3.0, 4.0, 6.0, 10.0, 20.0),
+    "TTFB": (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.5, 4.0, 8.0, 15.0),
+    "INP": (0.016, 0.04, 0.064, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0),
+    "CLS": (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 2.0),
+}
+"""Edges of each vital, in seconds (a score for CLS); both of its thresholds are among them (web.dev/vitals)."""
+THRESHOLDS = {"LCP": (2.5, 4.0), "FCP": (1.8, 3.0), "TTFB": (0.8, 1.8), "INP": (0.2, 0.5), "CLS": (0.1, 0.25)}
+"""Good up to the first, poor beyond the second."""
+PHASES = ("dns", "tcp", "tls", "request", "response", "dom", "load")
+"""Phases of a page load."""
+BLAMES = ("network", "server", "transfer", "render", "own_script", "third_party_script", "unknown")
+"""Where the time of a slow page view went; the parts sum to it."""
+
+
+def _by_dimension(
+    name: str, says: str, buckets: tuple[float, ...], unit: str = "s", more: dict[str, int] | None = None
+) -> tuple[Instrument, ...]:
+    return tuple(
+        Instrument(
+            f"firstcause.page.{name}.{dimension}", unit, HISTOGRAM, f"{says}, by route and {dimension}.",
+            {**_PAGE, dimension: most, **(more or {})}, buckets,
+        )
+        for dimension, most in _DIMENSIONS.items()
+    )  # fmt: skip
+
+
+_PAGES = (
+    *_by_dimension("lcp", "Largest contentful paint of page views", VITALS["LCP"]),
+    *_by_dimension("fcp", "First contentful paint of page views", VITALS["FCP"]),
+    *_by_dimension("ttfb", "Time to first byte of page views", VITALS["TTFB"]),
+    *_by_dimension("inp", "Interaction to next paint of page views", VITALS["INP"]),
+    *_by_dimension("cls", "Cumulative layout shift of page views", VITALS["CLS"], "1"),
+    *_by_dimension("phase", "Phases of page loads", VITALS["TTFB"], more={"phase": len(PHASES) + 1}),
+    *_by_dimension("blocked", "Main-thread time of long frames beyond 50 ms each, per report", VITALS["INP"]),
+    *_by_dimension("request", "Requests of pages, to the headers", SECONDS, more={"status": 8}),
+    Instrument(
+        "firstcause.page.views", "{view}", COUNTER, "Page views; joined ones prove which trace they come from.",
+        {**_PAGE, "release": 32, "joined": 3},
+    ),
+    Instrument(
+        "firstcause.page.bad", "{view}", COUNTER, "Page views that were slow or failed, each once.",
+        {**_PAGE, "release": 32, "joined": 3, "outcome": 5},
+    ),
+    Instrument(
+        "firstcause.page.errors", "{error}", COUNTER, "Errors of pages, each once per page view.",
+        {**_PAGE, "release": 32, "error.kind": 4},
+    ),
+    Instrument(
+        "firstcause.page.script", "s", COUNTER, "Run time of scripts in long frames.", {**_PAGE, "party": 3}
+    ),
+    Instrument(
+        "firstcause.page.blame", "s", COUNTER, "Where the time of page views over their threshold went.",
+        {**_PAGE, "region": _DIMENSIONS["region"], "vital": 3, "part": len(BLAMES) + 1},
+    ),
+    Instrument("firstcause.rum.beacons", "{beacon}", COUNTER, "Beacons by what became of them.", {"result": 24}),
+    Instrument(
+        "firstcause.rum.dropped", "{item}", COUNTER, "Items and fields of beacons that were dropped.", {"drop": 16}
+    ),
+)  # fmt: skip
 
 INSTRUMENTS = (
     Instrument("http.server.request.duration", "s", HISTOGRAM, "Duration of served requests.", _HTTP, SECONDS),
     Instrument("http.server.active_requests", "{request}", GAUGE, "Requests in flight."),
+    Instrument(
+        "http.client.request.duration", "s", HISTOGRAM, "Duration of requests made, to the headers.", _CLIENT, SECONDS
+    ),
+    Instrument("db.client.operation.duration", "s", HISTOGRAM, "Duration of database calls.", _DB, DB_SECONDS),
     Instrument(
         "firstcause.message.duration", "s", HISTOGRAM, "Duration of consumed messages, waiting included.",
         {"messaging.destination.name": 200, "outcome": 5}, SECONDS,
@@ -46,9 +121,9 @@ INSTRUMENTS = (
         "firstcause.cause.detail", "", INFO, "The latest details behind causes, for a page to show.",
         {"culprit.service": 64, "cause": 64, "detail": 10},
     ),
-    Instrument("firstcause.resource.in_use", "1", GAUGE, "Units in use of what can run out.", {"resource": 288}),
-    Instrument("firstcause.resource.limit", "1", GAUGE, "How many there are.", {"resource": 288}),
-    Instrument("firstcause.resource.waiting", "1", GAUGE, "How many wait for one.", {"resource": 288}),
+    Instrument("firstcause.resource.in_use", "{unit}", GAUGE, "Units in use of what can run out.", {"resource": 288}),
+    Instrument("firstcause.resource.limit", "{unit}", GAUGE, "How many there are.", {"resource": 288}),
+    Instrument("firstcause.resource.waiting", "{unit}", GAUGE, "How many wait for one.", {"resource": 288}),
     Instrument("firstcause.deploy.time", "s", GAUGE, "When this version was first seen here, since the epoch."),
     Instrument("firstcause.self.errors", "{error}", COUNTER, "Swallowed errors of our own.", {"place": 64}),
     Instrument(
@@ -59,11 +134,18 @@ INSTRUMENTS = (
         "firstcause.self.rejected_headers", "{header}", COUNTER, "Request and reply headers that were ignored.",
         {"header": 8, "reason": 4},
     ),
+    Instrument("firstcause.self.queue", "{item}", GAUGE, "Telemetry waiting for its export.", {"signal": 8}),
+    Instrument("firstcause.self.cpu", "s", COUNTER, "CPU time of our own threads; those of requests not included."),
     Instrument(
         "firstcause.self.overflow", "{value}", COUNTER, "Attribute values folded into `other`.", {"attribute": 8}
     ),
+    *_PAGES,
 )  # fmt: skip
 
+HTTP_METHODS = frozenset(
+    ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "QUERY", "CONNECT", "TRACE")
+)  # fmt: skip
+"""Methods that telemetry names; any other is `_OTHER`."""
 UNKNOWN, BACKLOG = "unknown", "queue.backlog"
 
 CAUSES = {

@@ -187,6 +187,32 @@ def test_a_wait_is_not_billed_for_our_own_slowness(time: Time) -> None:
     assert {"http:b": 10_000_000, "runtime:loop": 297_000_000, "app": 0} == ledger.finish(time.now)
 
 
+def test_who_blocks_the_loop_and_then_waits_is_booked_the_block(time: Time) -> None:
+    """The loop says it was late only inside the next, short wait; the block before it is the loop's all the same."""
+    clock = Clock()
+    clock._next = 1 << 62
+    clock.asked = time.now
+    ledger = Ledger(clock, time.now)
+    time.now += 600_000_000
+    frame = ledger.open("http:b", "", ledger.root)
+    time.now += 1_000_000
+    clock.asked = 0
+    clock.stalled(601_000_000)
+    time.now += 19_000_000
+    close_frame(frame)
+    assert {"http:b": 19_000_000, "runtime:loop": 601_000_000, "app": 0} == ledger.finish(time.now)
+
+
+def test_who_blocks_the_loop_and_answers_at_once_is_booked_the_block(time: Time) -> None:
+    """The unit is over before the loop could say anything."""
+    clock = Clock()
+    clock._next = 1 << 62
+    clock.asked = time.now
+    ledger = Ledger(clock, time.now)
+    time.now += 600_000_000
+    assert {"runtime:loop": 600_000_000, "app": 0} == ledger.finish(time.now)
+
+
 def test_frames_after_the_end_change_nothing(time: Time) -> None:
     """A unit that ended takes no frames, and a late close is ignored."""
     ledger = Ledger(Clock(), time.now)

@@ -26,7 +26,7 @@ ROUTES = 512
 class Baseline:
     """One route's reservoir; `shares` and `wall` are nanoseconds."""
 
-    __slots__ = ("_cutoff", "_heap", "_new", "_tie", "samples", "shares", "wall")
+    __slots__ = ("_heap", "_new", "_tie", "cutoff", "samples", "shares", "wall")
 
     def __init__(self) -> None:
         self.samples = 0
@@ -34,7 +34,7 @@ class Baseline:
         self.wall = 0
         self._heap: list[tuple[float, int, int, Mapping[str, int]]] = []
         self._new = self._tie = 0
-        self._cutoff = 0.0
+        self.cutoff = 0.0
         """Draws below it cannot enter the full reservoir; renewed now and then, since it only sinks with time."""
 
     @property
@@ -47,10 +47,9 @@ class Baseline:
 
         Forward decay (Cormode et al. 2009): priority = age weight plus Gumbel noise, keep the largest.
         """
-        if draw < self._cutoff:
+        if draw < self.cutoff:
             self.samples += 1
-            if self.samples % EVERY == 0:
-                self._cutoff = self._least_draw(now_s)
+            self.cutoff = self._least_draw(now_s)
             return
         priority = now_s * math.log(2) / HALF_LIFE_S - math.log(-math.log(draw))
         self.samples += 1
@@ -65,7 +64,7 @@ class Baseline:
         self._new += 1
         if self.samples == WARM or (self._new >= EVERY and not self.cold):
             self._compute()
-        self._cutoff = self._least_draw(now_s)
+        self.cutoff = self._least_draw(now_s)
 
     def _least_draw(self, now_s: float) -> float:
         """The draw whose priority now equals the least one kept: the inverse of `add`'s formula."""
@@ -88,7 +87,7 @@ class Baselines:
     def __init__(self) -> None:
         self._routes: dict[str, Baseline] = {}
         self._lock = threading.Lock()
-        self._random = random.Random()
+        self._draw = random.Random().random
 
     def of(self, route: str) -> Baseline:
         """The baseline of a route; a cold, shared one beyond the bound on routes."""
@@ -101,10 +100,17 @@ class Baselines:
 
     def learn(self, route: str, wall: int, shares: Mapping[str, int], now_s: float) -> None:
         """Offer a good request's shares to its route's baseline."""
-        baseline = self.of(route)
-        if baseline is not _NONE:
+        self.offer(self.of(route), wall, shares, now_s)
+
+    def offer(self, baseline: Baseline, wall: int, shares: Mapping[str, int], now_s: float) -> None:
+        """The same to a baseline that is at hand."""
+        draw = self._draw()
+        # Most requests are turned away by one comparison; a sample that two threads count as one is no loss.
+        if draw < baseline.cutoff and baseline.samples % EVERY:
+            baseline.samples += 1
+        elif baseline is not _NONE:
             with self._lock:
-                baseline.add(wall, shares, now_s, self._random.random() or 0.5)
+                baseline.add(wall, shares, now_s, draw or 0.5)
 
 
 _NONE = Baseline()

@@ -21,6 +21,8 @@ from time import perf_counter_ns
 
 Parts = tuple[int, int, int, int]
 ZERO: Parts = (0, 0, 0, 0)
+LATE_NS = 5_000_000
+"""A loop that answers within this was scheduled as usual: no stall."""
 REFRESH_NS = 2_000_000
 """Run-queue waits are read from the kernel at most this often per clock (a read costs about 1 µs)."""
 NAMES = ("runtime:loop", "runtime:runqueue", "runtime:gc", "runtime:gil")
@@ -81,13 +83,19 @@ _local = threading.local()
 class Clock:
     """The stall readings one thread of execution sees; one per event loop, one per worker thread."""
 
-    __slots__ = ("_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_worst", "parts", "where")
+    __slots__ = (
+        "_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_worst", "asked", "parts", "stuck", "where",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.parts: Parts = ZERO
+        self.asked = 0
+        """When the watch asked the loop for an answer that is still to come; 0 when none is."""
+        self.stuck = ""
+        """Where the loop has been stuck since it was asked (function and line)."""
         self._worst = 0
         self.where = ""
-        """Where the loop was last seen stuck (function and line), for a verdict's detail."""
+        """Where it was stuck before."""
         self._ident = threading.get_ident()
         self._delay = RunDelay()
         self._runqueue = self._delay.read()
@@ -102,10 +110,19 @@ class Clock:
         else:
             self._worst = self._worst * 9 // 10  # a short stall does not take the name of a long one at once
 
+    def place(self) -> str:
+        """Where the loop is stuck now, else where it last was for long: a verdict's detail."""
+        return (self.stuck if self.asked else "") or self.where
+
     def read(self, now: int) -> Parts:
         """The readings at `now`, refreshed from the kernel when due and on the clock's own thread."""
         if now >= self._next and threading.get_ident() == self._ident:
             self._refresh(now)
+        asked = self.asked
+        if asked and now - asked > LATE_NS:
+            # Whoever blocks the loop reads its clock before the loop can say that it was late.
+            loop, runqueue, collector, gil = self.parts
+            return (loop + now - asked, runqueue, collector, gil)
         return self.parts
 
     def _refresh(self, now: int) -> None:
@@ -141,3 +158,13 @@ def withheld(before: Parts, after: Parts, wall: int) -> tuple[int, Parts]:
     left -= loop
     gil = min(left, max(0, after[3] - before[3] - runqueue - collector - loop))
     return wall - left + gil, (loop, runqueue, collector, gil)
+
+
+def remaining(first: Parts, last: Parts, taken: Parts) -> Parts:
+    """What was withheld between two readings and is not in `taken` yet; each part as `withheld` expects it."""
+    loop, runqueue, collector, gil = (max(0, y - x) for x, y in zip(first, last, strict=True))
+    inside = taken[1] + taken[2]
+    return (
+        max(0, loop - taken[0] - inside), max(0, runqueue - taken[1]), max(0, collector - taken[2]),
+        max(0, gil - taken[3] - taken[0] - inside),
+    )  # fmt: skip

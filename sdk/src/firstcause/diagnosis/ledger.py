@@ -9,11 +9,11 @@ frame open is own code. The shares sum to the wall time exactly, because own cod
 from __future__ import annotations
 
 import threading
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from .clock import NAMES, ZERO, Clock, Parts, withheld
+from .clock import NAMES, ZERO, Clock, Parts, remaining, withheld
 from .settle import Node, Stamp, settle
 
 if TYPE_CHECKING:
@@ -31,25 +31,24 @@ FRAME: ContextVar[Frame | None] = ContextVar("firstcause_frame", default=None)
 class Frame:
     """One wait: opened and closed once, by any thread of its unit."""
 
-    __slots__ = (
-        "adopted", "cancelled", "depth", "detail", "end", "failed", "gap", "holders", "ledger",
-        "mark", "own", "parent", "peer", "resource", "retry", "start", "timed_out", "until", "where",
-    )  # fmt: skip
+    # Defaults are class attributes: most frames never set them, and one is made per call.
+    end = 0
+    failed = cancelled = timed_out = False
+    own = gap = 0
+    mark: Stamp = (0, ZERO)
+    """Where the undecided stretch of a recorded frame begins."""
+    until: Stamp | None = None
+    retry: tuple[str, int] | None = None
+    peer: Any = None
+    where = ""
+    adopted: dict[str, list[Any]] | None = None
 
     def __init__(
         self, ledger: Ledger, parent: Frame | None, resource: str, detail: str, start: int, holders: Holders | None
     ) -> None:
         self.ledger, self.parent, self.resource, self.detail = ledger, parent, resource, detail
-        self.start, self.end, self.holders = start, 0, holders
+        self.start, self.holders = start, holders
         self.depth: int = 0 if parent is None else parent.depth + 1
-        self.failed = self.cancelled = self.timed_out = False
-        self.own = self.gap = 0
-        self.mark: Stamp = (start, ZERO)
-        self.until: Stamp | None = None
-        self.retry: tuple[str, int] | None = None
-        self.peer: Any = None
-        self.where = ""
-        self.adopted: dict[str, list[Any]] | None = None
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """A stamped exception may be pickled by a process pool; the frame stays behind."""
@@ -58,6 +57,18 @@ class Frame:
 
 def _left_behind() -> None:
     """What a frame is in another process."""
+
+
+def leave(token: Token[Frame | None]) -> None:
+    """Undo `FRAME.set`; in another context than it was done in there is nothing to undo.
+
+    That is where a half-read generator ends: in whatever request the collector happened to run, or in
+    the next copy of its own.
+    """
+    try:
+        FRAME.reset(token)
+    except ValueError:
+        return
 
 
 class Account:
@@ -76,33 +87,26 @@ class Account:
 class Ledger:
     """One unit's ledger; all methods are safe to call from the unit's tasks and threads."""
 
-    __slots__ = (
-        "_covered", "_first", "_lock", "_mark", "_now_open", "_record", "_runtime", "_seen",
-        "accounts", "clock", "ended", "last_failed", "leaf", "root", "start", "unit", "wall",
-    )  # fmt: skip
+    ended = False
+    wall = 0
+    last_failed: Frame | None = None
+    _record: list[Frame] | None = None
+    _now_open = 0
+    _runtime: Parts = ZERO
 
     def __init__(self, clock: Clock, start: int, unit: Any = None) -> None:
         self.clock, self.start, self.unit = clock, start, unit
         self.accounts: dict[str, Account] = {}
-        self.ended = False
-        self.wall = 0
-        self.last_failed: Frame | None = None
         self.root = self.leaf = Frame(self, None, "app", "", start, None)
         self._lock = threading.Lock()
         self._first = clock.read(start)
         self._mark: Stamp = (start, self._first)
-        self._record: list[Frame] | None = None
-        self._now_open = 0
-        self._covered = 0
-        self._runtime: Parts = ZERO
-        self._seen: Parts = ZERO
 
     def credit(self, resource: str, ns: int) -> None:
         """Book time that passed before the unit could begin (ingress, a message waiting); moves the start back."""
         account = self.accounts[resource] = Account()
         account.ns = ns
         self.start -= ns
-        self._covered += ns
 
     def open(self, resource: str, detail: str, parent: Frame, holders: Holders | None = None) -> Frame | None:
         """Open a frame under `parent` (or its nearest open ancestor); None once the unit has ended."""
@@ -151,7 +155,6 @@ class Ledger:
 
     def _book(self, frame: Frame, a: Stamp, b: Stamp) -> None:
         wall = b[0] - a[0]
-        self._covered += wall
         if a[1] is b[1]:
             frame.own += wall
             return
@@ -159,7 +162,6 @@ class Ledger:
         taken, parts = withheld(before, after, wall)  # type: ignore[arg-type]
         frame.own += wall - taken
         self._runtime = tuple(map(int.__add__, self._runtime, parts))  # type: ignore[assignment]
-        self._seen = tuple(s + y - x for s, x, y in zip(self._seen, before, after, strict=True))  # type: ignore[assignment]
 
     def close(self, frame: Frame, resource: str | None, failed: bool, cancelled: bool) -> None:
         """Close `frame`; the second close and one after the unit's end change nothing."""
@@ -197,9 +199,7 @@ class Ledger:
     def _book_gap(self, frame: Frame, parent: Frame) -> None:
         """The pause before a hand-written retry belongs to the call that is being retried."""
         frame.own += frame.gap
-        if parent is self.root:
-            self._covered += frame.gap
-        else:
+        if parent is not self.root:
             parent.own -= frame.gap
 
     def _close_recorded(self, frame: Frame, now: int) -> None:
@@ -262,9 +262,11 @@ class Ledger:
         """End the unit: discard open frames, settle, and return nanoseconds per resource (sums to `wall`)."""
         with self._lock:
             self.ended = True
-            self.wall = max(0, now - self.start)
+            self.wall = wall = max(0, now - self.start)
             if self._record is not None:
                 self._settle_without_open(now)
+            elif not self.accounts and self.clock.read(now) is self._first:
+                return {"app": wall}
             return self._shares(now)
 
     def _settle_without_open(self, now: int) -> None:
@@ -276,8 +278,6 @@ class Ledger:
                     keeper = keeper.parent
                 if keeper is not None:
                     keeper.own += frame.own
-                else:
-                    self._covered -= frame.own
                 frame.own = 0
         closed = [frame for frame in record if frame.end]
         if closed:
@@ -290,8 +290,9 @@ class Ledger:
         parts = self._runtime
         last = self.clock.read(now)
         if last is not self._first and rest > 0:
-            own = tuple(y - x - s for x, y, s in zip(self._first, last, self._seen, strict=True))
-            taken, more = withheld(ZERO, tuple(max(0, n) for n in own), rest)  # type: ignore[arg-type]
+            # A stall that a frame was too short for befell own code: whoever blocks the loop opens
+            # the next frame before the loop can say how long it was blocked.
+            taken, more = withheld(ZERO, remaining(self._first, last, parts), rest)
             rest -= taken
             parts = tuple(map(int.__add__, parts, more))  # type: ignore[assignment]
         for name, ns in zip(NAMES, parts, strict=True):
@@ -299,6 +300,12 @@ class Ledger:
                 shares[name] = ns
         shares["app"] = rest
         return shares
+
+    def forget(self) -> None:
+        """Let go of what only a verdict needs, so that no cycle is left for the collector to find."""
+        self.root = self.leaf = _OVER
+        self.accounts = {}
+        self.last_failed = None
 
     def so_far(self, now: int) -> dict[str, int]:
         """Nanoseconds per resource up to `now`, open frames as if they ended now; changes nothing."""
@@ -335,6 +342,10 @@ class Ledger:
         return (account.ns if account else 0) + running
 
 
+ENDED = Ledger(Clock(), 0)
+"""What a unit that is over has for a ledger: it takes nothing any more."""
+ENDED.ended = True
+_OVER = ENDED.root
 _targets: dict[str, set[str]] = {}
 
 

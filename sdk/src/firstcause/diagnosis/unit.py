@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .ledger import FRAME, Ledger
@@ -13,53 +12,69 @@ if TYPE_CHECKING:
     from .verdict import Booking
 
 OK, SLOW, ERROR, DEGRADED, CANCELLED = "ok", "slow", "error", "degraded", "cancelled"
+_NOTHING: Mapping[str, Any] = {}
 
 
-class Unit:
-    """Identity and ledger of the unit that the current context works for.
+class UnitReport:
+    """What is emitted of a unit at its end; `shares` (ns per resource) sum to `wall_ns`.
 
-    `route` is the low-cardinality template; middleware sets it once the framework has matched,
-    and `find_route` answers while the unit is still running.
+    What most units leave at its default is a class attribute: a unit is made per request, and
+    writing twenty fields costs more than reading one through the class.
     """
 
-    __slots__ = (
-        "baggage",
-        "cpu_start",
-        "error_type",
-        "failure",
-        "find_route",
-        "first_byte",
-        "has_length",
-        "kind",
-        "ledger",
-        "mark_verified",
-        "marked",
-        "method",
-        "path",
-        "recorder",
-        "request_id",
-        "route",
-        "scheme",
-        "session_id",
-        "span",
-        "started_ns",
-        "status",
-        "streamed",
-        "user_hash",
-        "where",
-    )  # fmt: skip
+    kind = "server"
+    """`server`, `consumer` or `websocket`."""
+    method = ""
+    route = ""
+    """The low-cardinality template, or the topic."""
+    status = 0
+    wall_ns = 0
+    first_byte_ns = 0
+    shares: Mapping[str, int] = _NOTHING
+    outcome = OK
+    bookings: Sequence[Booking] = ()
+    top: Booking | None = None
+    cold = False
+    cpu_ns = 0
+    memory_bytes = 0
+    in_flight = 0
+    request_id = ""
+    session_id = ""
+    user_hash = ""
+    trace_id = 0
+    span_id = 0
+    sampled = True
+    error_type = ""
+    scheme = "http"
+    path = ""
+    started_ns = 0
+    """Nanoseconds since the epoch."""
+
+    def __init__(self, **facts: Any) -> None:
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+
+class Unit(UnitReport):
+    """Identity and ledger of the unit that the current context works for; at its end its own report.
+
+    `route` is set by middleware once the framework has matched; `find_route` answers meanwhile.
+    """
+
+    find_route: Callable[[], str] | None = None
+    failure: BaseException | None = None
+    where = ""
+    first_byte = 0
+    mark_verified = streamed = has_length = False
+    broken = False
+    """Whether an exception left the application, whatever had been answered before."""
+    baggage: Mapping[str, str] = _NOTHING
+    span: Any = None
+    cpu_start = 0
 
     def __init__(self, recorder: Any, kind: str, method: str, path: str, clock: Clock, start: int) -> None:
         self.recorder, self.kind, self.method, self.path = recorder, kind, method, path
         self.ledger = Ledger(clock, start, self)
-        self.route = self.request_id = self.session_id = self.user_hash = self.error_type = self.where = ""
-        self.scheme = "http"
-        self.find_route: Callable[[], str] | None = None
-        self.span: Any = None
-        self.failure: BaseException | None = None
-        self.status = self.first_byte = self.started_ns = self.cpu_start = 0
-        self.mark_verified = self.marked = self.streamed = self.has_length = False
-        self.baggage: Mapping[str, str] = {}
 
     def route_now(self) -> str:
         """The route template, asked from the framework when it is not known yet."""
@@ -85,33 +100,3 @@ def current_unit() -> Unit | None:
     """The unit that the calling code works for, None outside one."""
     frame = FRAME.get()
     return None if frame is None else frame.ledger.unit
-
-
-@dataclass(slots=True)
-class UnitReport:
-    """What is emitted of a unit at its end; `shares` (ns per resource) sum to `wall_ns`."""
-
-    kind: str
-    method: str
-    route: str
-    status: int
-    wall_ns: int
-    first_byte_ns: int
-    shares: dict[str, int]
-    outcome: str
-    bookings: list[Booking] = field(default_factory=list)
-    top: Booking | None = None
-    cold: bool = False
-    cpu_ns: int = 0
-    memory_bytes: int = 0
-    in_flight: int = 0
-    request_id: str = ""
-    session_id: str = ""
-    user_hash: str = ""
-    trace_id: int = 0
-    span_id: int = 0
-    sampled: bool = True
-    error_type: str = ""
-    scheme: str = "http"
-    path: str = ""
-    started_ns: int = 0

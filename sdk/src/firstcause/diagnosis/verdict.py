@@ -38,6 +38,8 @@ class Booking:
     excess_ns: int = 0
     share: float = 0.0
     detail: str = ""
+    hops: int = 0
+    """Calls between the service that says this and the culprit."""
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ def failing_frame(
 def _of_frame(evidence: Evidence, frame: Frame, raised: BaseException | None) -> Booking:
     kind, _, target = frame.resource.partition(":")
     if frame.timed_out and evidence.shares.get("runtime:loop", 0) > HALF * (frame.end - frame.start):
-        return _plain(evidence, "runtime:loop", failed=True, detail=evidence.ledger.clock.where)
+        return _plain(evidence, "runtime:loop", failed=True, detail=evidence.ledger.clock.place())
     if frame.holders is not None and frame.adopted:
         return _of_wait(evidence, frame.resource, frame)
     if kind in ("http", "rpc"):
@@ -136,7 +138,7 @@ def _of_frame(evidence: Evidence, frame: Frame, raised: BaseException | None) ->
         timed_out = frame.timed_out or _is_timeout(raised)
         detail = frame.detail or (type(raised).__name__ if raised is not None else "")
         return Booking(
-            target, "", plain_cause(frame.resource, not timed_out), "", frame.resource, detail=detail[:DETAIL]
+            target, "", plain_cause(frame.resource, not timed_out), "", frame.resource, detail=detail[:DETAIL], hops=1
         )
     detail = frame.detail if raised is None else f"{type(raised).__name__} {frame.detail}"
     return _plain(evidence, frame.resource, failed=kind != "db_pool", detail=detail)
@@ -162,12 +164,15 @@ def _of_call(target: str, resource: str, account: Account | None, excess: int) -
     if peer is not None and peer.cause and peer.excess_ms * 1_000_000 >= HALF * excess:
         return _of_peer(peer, resource)
     detail = account.longest.detail if account is not None and account.longest is not None else ""
-    return Booking(target, "", plain_cause(resource, False), "", resource, detail=detail[:DETAIL])
+    return Booking(target, "", plain_cause(resource, False), "", resource, detail=detail[:DETAIL], hops=1)
 
 
 def _of_peer(peer: Any, resource: str) -> Booking:
     """Adopt what the peer measured of itself, or passed on from further down."""
-    return Booking(peer.culprit, peer.culprit_version, peer.cause, peer.via, resource, detail=peer.detail[:DETAIL])
+    return Booking(
+        peer.culprit, peer.culprit_version, peer.cause, peer.via, resource, detail=peer.detail[:DETAIL],
+        hops=peer.hops + 1,
+    )  # fmt: skip
 
 
 def _of_wait(evidence: Evidence, resource: str, frame: Frame) -> Booking:
@@ -185,7 +190,7 @@ def _of_held(evidence: Evidence, held: str, quote: Any) -> Booking:
         peer = quote.peer or (evidence.ledger.unit.known_verdict(held) if evidence.ledger.unit else None)
         if peer is not None and peer.cause:
             return _of_peer(peer, held)
-        return Booking(target, "", plain_cause(held, False), "", held, detail=quote.detail[:DETAIL])
+        return Booking(target, "", plain_cause(held, False), "", held, detail=quote.detail[:DETAIL], hops=1)
     return _plain(evidence, held, failed=False, detail=getattr(quote, "detail", ""))
 
 
@@ -199,11 +204,11 @@ def _leak(quote: Any) -> str:
 
 def _describe(evidence: Evidence, resource: str, account: Account | None) -> str:
     if resource.startswith("runtime:"):
-        return evidence.ledger.clock.where if resource == "runtime:loop" else ""
+        return evidence.ledger.clock.place() if resource == "runtime:loop" else ""
     if account is None or account.longest is None:
         return ""
     detail = account.longest.detail
-    return f"{account.count} × {detail}" if account.count > 1 and detail else detail
+    return f"{detail} (longest of {account.count})" if account.count > 1 and detail else detail
 
 
 def _plain(evidence: Evidence, resource: str, *, failed: bool, detail: str) -> Booking:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..trace.context import member
 from .hosts import Realm, bare, loopback
-from .marks import KEY, derive, request_mark, verify_request_mark
+from .marks import KEY, derive, page_issued, page_mark, request_mark, verify_request_mark
 from .server_timing import PeerVerdict, read, write
 
 __all__ = ["Mesh", "PeerVerdict"]
@@ -48,6 +48,19 @@ class Mesh:
     def believe(self, header: str, trace_id: int, host: str) -> PeerVerdict | None:
         """The verdict of a reply from `host`, None when it proves nothing."""
         return read(header, self._key, trace_id) if self._trusts(host) else None
+
+    def page(self, traceparent: str, now_s: int, from_loopback: bool) -> str:
+        """The `Server-Timing` members for a browser that was answered with a page; "" for one that could not be believed."""
+        if not (self._keyed or from_loopback):
+            return ""
+        mark = page_mark(self._key, traceparent, now_s)
+        return f'traceparent;desc="{traceparent}", fcmark;desc="{mark}"'
+
+    def page_issued(self, traceparent: str, mark: str, from_loopback: bool) -> int:
+        """When a page's mark was issued, in seconds since the epoch; 0 when it proves nothing."""
+        if not (self._keyed or from_loopback):
+            return 0
+        return page_issued(self._key, traceparent, mark)
 
     def _trusts(self, host: str) -> bool:
         return self.realm.own(host) if self._keyed else loopback(bare(host))

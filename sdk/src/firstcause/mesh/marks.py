@@ -12,7 +12,8 @@ from hmac import compare_digest
 
 KEY = "fc"
 """Our member in `tracestate`, and our metric in `Server-Timing`."""
-_REQUEST, _ANSWER = b"fc-ask", b"fc-said"
+_REQUEST, _ANSWER, _PAGE = b"fc-ask", b"fc-said", b"fc-page"
+_DIGITS = 12
 
 
 def derive(secret: str) -> bytes:
@@ -34,6 +35,20 @@ def answer_mark(key: bytes, trace_id: int, content: str) -> str:
     """The mark of an answer: over the trace id and the content."""
     raw = trace_id.to_bytes(16, "big") + content.encode()
     return blake2s(raw, digest_size=8, key=key, person=_ANSWER).hexdigest()
+
+
+def page_mark(key: bytes, traceparent: str, issued: int) -> str:
+    """The mark a page carries back with what its browser saw: `<issued>.<mac>`, issued in seconds since the epoch."""
+    raw = f"{traceparent}.{issued}".encode("utf-8", "replace")
+    return f"{issued}.{blake2s(raw, digest_size=8, key=key, person=_PAGE).hexdigest()}"
+
+
+def page_issued(key: bytes, traceparent: str, mark: str) -> int:
+    """When a page's mark was issued, in seconds since the epoch; 0 when it is none of ours."""
+    issued = mark.partition(".")[0]
+    if not (issued.isascii() and issued.isdigit() and len(issued) <= _DIGITS):
+        return 0
+    return int(issued) if same(mark, page_mark(key, traceparent, int(issued))) else 0
 
 
 def same(a: str, b: str) -> bool:

@@ -110,7 +110,8 @@ def _candidates(header: str) -> Iterator[tuple[str, str, str]]:
     at = seen = 0
     while at < len(header) and seen < _CANDIDATES:
         part = _MEMBER.match(header, at)
-        if part is None:
+        if part is None:  # a quoted string without end
+            _refused("malformed")
             break
         at = part.end()
         text = part[1].strip()
