@@ -1,14 +1,14 @@
 """`python -m docs` writes the generated pages; `python -m docs --check` fails when they differ.
 
-The pages are a pure function of `firstcause.conventions`. The check compares sets: a stale page, a
-missing one and one that nothing renders each fail.
+The pages are a pure function of the SDK's source: its conventions, its settings, its docstrings. The check compares
+sets: a stale page, a missing one and one that nothing renders each fail.
 """
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -17,14 +17,28 @@ sys.path.insert(0, str(HERE.parent / "sdk" / "src"))
 
 from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, Instrument, prometheus_name  # noqa: E402
 
-MARK = "<!-- made by `python -m docs` from sdk/src/firstcause/conventions.py; do not edit -->"
+from . import api, settings  # noqa: E402
+from .table import table  # noqa: E402
+
+MADE = "<!-- made by `python -m docs`"
 COMMAND = "run `python -m docs`"
 
 
 def render() -> dict[str, str]:
     """Every generated page: path relative to this folder, and its text."""
-    parts = [MARK, "# Telemetry", _INTRO, *_instruments(), *_causes(), *_kinds()]
-    return {"telemetry.md": "\n\n".join(parts) + "\n"}
+    return {
+        "api.md": _marked("the docstrings of sdk/src/firstcause", api.page()),
+        "configuration.md": _marked("sdk/src/firstcause/_config.py", settings.page()),
+        "telemetry.md": _marked("sdk/src/firstcause/conventions.py", _telemetry()),
+    }
+
+
+def _marked(source: str, text: str) -> str:
+    return f"{MADE} from {source}; do not edit -->\n\n{text}\n"
+
+
+def _telemetry() -> str:
+    return "\n\n".join(["# Telemetry", _INTRO, *_instruments(), *_causes(), *_kinds()])
 
 
 _INTRO = (
@@ -38,8 +52,8 @@ def _instruments() -> list[str]:
     rows = [_instrument(instrument) for instrument in INSTRUMENTS]
     edges = sorted({i.buckets for i in INSTRUMENTS if i.buckets})
     buckets = [f"Default bucket edges in seconds: {', '.join(map(str, e))}; every objective is added." for e in edges]
-    table = _table(("name", "in Prometheus", "kind", "unit", "attributes", "meaning"), rows)
-    return ["## Instruments", table, *buckets]
+    heads = ("name", "in Prometheus", "kind", "unit", "attributes", "meaning")
+    return ["## Instruments", table(heads, rows), *buckets]
 
 
 def _instrument(instrument: Instrument) -> tuple[str, ...]:
@@ -51,17 +65,12 @@ def _instrument(instrument: Instrument) -> tuple[str, ...]:
 
 
 def _causes() -> list[str]:
-    return ["## Causes", _table(("id", "what it says"), [(f"`{cause}`", says) for cause, says in CAUSES.items()])]
+    return ["## Causes", table(("id", "what it says"), [(f"`{cause}`", says) for cause, says in CAUSES.items()])]
 
 
 def _kinds() -> list[str]:
     rows = [(f"`{kind}`", f"`{slow}`", f"`{failed}`") for kind, (slow, failed) in KINDS.items()]
-    return ["## Resource kinds and their plain ids", _table(("kind", "when slow", "when failed"), rows)]
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return ["## Resource kinds and their plain ids", table(("kind", "when slow", "when failed"), rows)]
 
 
 def differences(rendered: Mapping[str, str], folder: Path) -> list[str]:
@@ -73,7 +82,7 @@ def differences(rendered: Mapping[str, str], folder: Path) -> list[str]:
 
 def _generated(folder: Path) -> list[str]:
     pages = folder.rglob("*.md")
-    return [page.relative_to(folder).as_posix() for page in pages if page.read_text("utf-8").startswith(MARK)]
+    return [page.relative_to(folder).as_posix() for page in pages if page.read_text("utf-8").startswith(MADE)]
 
 
 def _differs(name: str, text: str, path: Path) -> str:
