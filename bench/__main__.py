@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-PARTS = ("overhead", "verdicts")
+PARTS = ("overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports")
 
 
 def present() -> list[str]:
