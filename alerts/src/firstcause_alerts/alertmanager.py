@@ -1,0 +1,124 @@
+"""Alertmanager's configuration: who is told what, grouped so that one incident is one notification.
+
+Pages are grouped by environment and incident, tickets by environment and objective. A page silences the tickets of its
+own objective, and nothing else silences anything. Secrets are read from files.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .model import HEARTBEAT, PAGE, TICKET, Spec, Target
+from .timing import Timing
+
+WAIT_S, INTERVAL_S, REPEAT_S = 30.0, 60.0, 4 * 3600.0
+HEARTBEAT_S = 60.0
+WAIT_LEAST_S = 2.0
+RESOLVE_S = 300.0
+"""As long as an alert is believed without news. Not scaled: a restart of Prometheus takes as long as it takes."""
+TEMPLATE = "notification.tmpl"
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MAINTENANCE = re.compile(r"([a-z]+)(?:-([a-z]+))? (\d\d:\d\d)-(\d\d:\d\d)(?: ([A-Za-z_]+(?:/[A-Za-z_+-]+)*))?")
+GROUPS = {PAGE: ["environment", "incident"], TICKET: ["environment", "slo", "alertname"], HEARTBEAT: ["alertname"]}
+TITLE, TEXT = '{{ template "firstcause.title" . }}', '{{ template "firstcause.text" . }}'
+
+
+def config(spec: Spec, timing: Timing) -> dict[str, Any]:
+    """The content of `alertmanager.yml`."""
+    return {
+        "global": {"resolve_timeout": timing.least(RESOLVE_S * timing.scale)},
+        "templates": [TEMPLATE],
+        "route": {
+            "receiver": "nobody",
+            "group_by": GROUPS[PAGE],
+            "group_wait": timing.least(WAIT_S, WAIT_LEAST_S),
+            "group_interval": timing.least(INTERVAL_S, WAIT_LEAST_S),
+            "repeat_interval": timing.least(REPEAT_S * timing.scale),
+            "routes": [_route(target, spec, timing) for target in spec.targets],
+        },
+        "inhibit_rules": [
+            {
+                "source_matchers": [f'severity="{PAGE}"'],
+                "target_matchers": [f'severity="{TICKET}"'],
+                "equal": ["environment", "slo"],
+            }
+        ],
+        **_intervals(spec),
+        "receivers": [{"name": "nobody"}, *(_receiver(target) for target in spec.targets)],
+    }
+
+
+def _route(target: Target, spec: Spec, timing: Timing) -> dict[str, Any]:
+    severity = target.labels["severity"]
+    route: dict[str, Any] = {
+        "receiver": target.name,
+        "matchers": [f'{label}="{value}"' for label, value in sorted(target.labels.items())],
+        "group_by": GROUPS[severity],
+        "continue": True,  # everybody whose labels fit is told
+    }
+    if severity == HEARTBEAT:
+        often = timing.least(HEARTBEAT_S, WAIT_LEAST_S)
+        route |= {"group_wait": "1s", "group_interval": often, "repeat_interval": often}
+        return route
+    muted = [slo for slo in spec.slos if slo.maintenance]
+    children = [{"matchers": [f'slo="{slo.name}"'], "mute_time_intervals": [_interval(slo.name)]} for slo in muted]
+    return {**route, "routes": children} if children else route
+
+
+# -- planned maintenance ------------------------------------------------------------------------------
+
+
+def _interval(slo: str) -> str:
+    return f"maintenance-{slo}"
+
+
+def _intervals(spec: Spec) -> dict[str, Any]:
+    found = [
+        {"name": _interval(slo.name), "time_intervals": [window(text) for text in slo.maintenance]}
+        for slo in spec.slos
+        if slo.maintenance
+    ]
+    return {"time_intervals": found} if found else {}
+
+
+def window(text: str) -> dict[str, Any]:
+    """`sunday 02:00-04:00 Europe/Berlin`, or `monday-friday …`, as Alertmanager writes it. Raises ValueError."""
+    found = MAINTENANCE.fullmatch(text)
+    if found is None:
+        raise ValueError("it has no day, begin and end")
+    first, last, begin, end, zone = found.groups()
+    if first not in DAYS or (last or first) not in DAYS:
+        raise ValueError(f"no day of the week: {first}{'-' + last if last else ''}")
+    if DAYS.index(first) > DAYS.index(last or first):
+        raise ValueError("the days run backwards")
+    if not "00:00" <= begin < end <= "24:00" or begin[3:] > "59" or end[3:] > "59":
+        raise ValueError("the end is not after the begin, on the same day")
+    days = first if last is None else f"{first}:{last}"
+    return {"weekdays": [days], "times": [{"start_time": begin, "end_time": end}], "location": zone or "UTC"}
+
+
+# -- receivers ----------------------------------------------------------------------------------------
+
+
+def _receiver(target: Target) -> dict[str, Any]:
+    given = {name.replace("-", "_"): value for name, value in target.settings.items()}
+    resolved = {"send_resolved": target.labels["severity"] != HEARTBEAT}
+    made = {"webhook": _webhook, "slack": _slack, "pagerduty": _pagerduty, "email": _email}[target.kind]
+    return {"name": target.name, f"{target.kind}_configs": [{**resolved, **made(given)}]}
+
+
+def _webhook(given: dict[str, str]) -> dict[str, Any]:
+    return given
+
+
+def _slack(given: dict[str, str]) -> dict[str, Any]:
+    return {**given, "title": TITLE, "text": TEXT, "link_names": False}
+
+
+def _pagerduty(given: dict[str, str]) -> dict[str, Any]:
+    return {**given, "description": TITLE, "details": {"text": TEXT}}
+
+
+def _email(given: dict[str, str]) -> dict[str, Any]:
+    return {**given, "headers": {"Subject": TITLE}, "html": "", "text": TEXT}

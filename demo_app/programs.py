@@ -1,0 +1,169 @@
+"""Programs that are no Python packages: where each is found, and how it is made where it is not.
+
+Looked for on PATH, in the project's cache (`$XDG_CACHE_HOME/firstcause`, outside the checkout), as a Debian
+package unpacked into the cache without installing it, and last built by Go from a module of ours that pins it.
+`python -m demo_app.programs prometheus promtool` gets them ready and prints their paths.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILD_S = 1800
+"""Prometheus takes four minutes on two idle cores."""
+
+
+class ProgramMissingError(RuntimeError):
+    """A program is nowhere; the message names every way to have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program, and the version that tests and benches are made for."""
+
+    name: str
+    version: str
+    oldest: tuple[int, ...]
+    """An older one on PATH or in Debian is passed over."""
+    package: str
+    """What Go builds."""
+    module: str
+    """Folder under `go/` whose `go.mod` pins it."""
+    debian: str = ""
+    says: str = r"version v?(\d[\d.]*)"
+    """Where `--version` names the version."""
+    tags: str = "netgo"
+    flags: str = ""
+
+
+def _of_prometheus(name: str, version: str) -> Program:
+    stamp = f"-s -w -X github.com/prometheus/common/version.Version={version}"
+    package = f"github.com/prometheus/prometheus/cmd/{name}"
+    return Program(name, version, (3, 8), package, "prometheus", debian="prometheus", flags=stamp)
+
+
+def _of_alertmanager(name: str, version: str) -> Program:
+    stamp = f"-s -w -X github.com/prometheus/common/version.Version={version}"
+    # Debian calls the server `prometheus-alertmanager`, and its template is where no other distribution looks.
+    package = f"github.com/prometheus/alertmanager/cmd/{name}"
+    return Program(name, version, (0, 25), package, "alertmanager", flags=stamp)
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        _of_prometheus("prometheus", "3.16.0"),  # its Go module calls this v0.316.0
+        _of_prometheus("promtool", "3.16.0"),
+        _of_alertmanager("alertmanager", "0.31.1"),  # newer tags lack the files of the UI
+        _of_alertmanager("amtool", "0.31.1"),
+    )
+}
+
+
+def find(name: str, *, build: bool = True) -> Path:
+    """The program's path; makes it when `build`. Raises `ProgramMissingError`."""
+    program = PROGRAMS[name]
+    for look in (_on_path, _cached, _from_debian, *([_built] if build else [])):
+        found = look(program)
+        if found is not None:
+            return found
+    raise ProgramMissingError(_ways(program))
+
+
+def _ways(program: Program) -> str:
+    oldest = ".".join(map(str, program.oldest))
+    return (
+        f"{program.name} {oldest} or newer is missing. Put it on PATH (from its release files or your package "
+        f"manager), or copy it to {_place(program)}, or install Go and run "
+        f"`python -m demo_app.programs {program.name}` once"
+    )
+
+
+def cache() -> Path:
+    """Where built programs are kept, outside the checkout."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "firstcause" / "programs"
+
+
+def _place(program: Program) -> Path:
+    return cache() / f"{program.name}-{program.version}" / program.name
+
+
+def _on_path(program: Program) -> Path | None:
+    found = shutil.which(program.name)
+    if found is None:
+        return None
+    done = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    said = re.search(program.says, done.stdout + done.stderr)
+    return Path(found) if said and version_of(said[1]) >= program.oldest else None
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The numbers a version begins with: `2.42.0+ds-5` is (2, 42, 0)."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def _cached(program: Program) -> Path | None:
+    place = _place(program)
+    return place if os.access(place, os.X_OK) else None
+
+
+def _from_debian(program: Program) -> Path | None:
+    if not program.debian or not shutil.which("apt-cache") or not shutil.which("dpkg-deb"):
+        return None
+    shown = subprocess.run(["apt-cache", "show", program.debian], capture_output=True, text=True, check=False).stdout
+    offered = re.search(r"^Version: (?:\d+:)?(\S+)", shown, re.MULTILINE)
+    if offered is None or version_of(offered[1]) < program.oldest:
+        return None
+    folder = cache() / f"debian-{program.debian}-{offered[1]}"
+    with _alone(program):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            subprocess.run(["apt-get", "download", program.debian], cwd=folder, check=True, capture_output=True)
+            for package in folder.glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    return next((path for path in folder.glob(f"usr/*bin/{program.name}") if os.access(path, os.X_OK)), None)
+
+
+def _built(program: Program) -> Path | None:
+    if not shutil.which("go"):
+        return None
+    place = _place(program)
+    with _alone(program):
+        if not place.exists():
+            print(f"building {program.name} {program.version} with Go, once; this takes minutes", file=sys.stderr)
+            half = place.with_suffix(".half")
+            command = ["go", "build", "-trimpath", "-tags", program.tags, "-ldflags", program.flags, "-o", str(half)]
+            done = subprocess.run(
+                [*command, program.package], cwd=Path(__file__).parent / "go" / program.module,
+                capture_output=True, text=True, timeout=BUILD_S, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise ProgramMissingError(f"{_ways(program)}. Go said: {done.stderr[-1500:]}")
+            half.rename(place)
+    return place
+
+
+@contextmanager
+def _alone(program: Program) -> Iterator[None]:
+    """One at a time: two runs that both need a program build it once."""
+    place = _place(program).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or PROGRAMS:
+        print(find(wanted))

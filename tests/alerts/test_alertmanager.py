@@ -1,0 +1,137 @@
+"""Alertmanager's configuration: accepted by the real one, and routed as the labels say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from firstcause_alerts import alertmanager
+
+from .conftest import ROOT
+from .specs import render, slo
+
+CONFIG = ROOT / "alerts" / "generated" / "alertmanager.yml"
+
+
+def test_alertmanager_accepts_the_configuration(amtool: Path) -> None:
+    """`amtool check-config` on the committed file, its template included."""
+    done = subprocess.run([amtool, "check-config", CONFIG], capture_output=True, text=True)
+    assert 0 == done.returncode, done.stderr
+    assert "1 templates" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        ("severity=page owner=shop slo=cart-latency", "on-call,page-channel"),
+        ("severity=page owner=shop slo=report-latency", "on-call,page-channel"),
+        ("severity=ticket owner=shop", "ticket-mail"),
+        ("severity=heartbeat alertname=Watchdog", "heartbeat"),
+        ("severity=info", "nobody"),
+    ],
+)
+def test_alerts_reach_the_targets_whose_labels_fit(amtool: Path, labels: str, receivers: str) -> None:
+    """By severity and owner, as `amtool config routes test` says."""
+    command = [amtool, "config", "routes", "test", f"--config.file={CONFIG}", *labels.split()]
+    assert receivers == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_target_of_another_owner_or_environment_gets_nothing(amtool: Path, tmp_path: Path) -> None:
+    """Labels of a target are conditions."""
+    extra = """
+---
+apiVersion: openslo/v1
+kind: AlertNotificationTarget
+metadata:
+  name: theirs
+  labels: {severity: page, owner: them, environment: production}
+  annotations: {firstcause.dev/url: "http://127.0.0.1:9/theirs"}
+spec: {target: webhook}
+"""
+    for name, text in render(slo() + extra).items():
+        if not name.startswith("objectives"):
+            (tmp_path / name).write_text(text)
+    asked = [amtool, "config", "routes", "test", f"--config.file={tmp_path}/alertmanager.yml", "severity=page"]
+
+    def told(*labels: str) -> str:
+        return subprocess.run([*asked, *labels], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert "pager" == told("owner=us", "environment=production")
+    assert "pager" == told("owner=them", "environment=test")
+    assert "theirs,pager" == told("owner=them", "environment=production")
+
+
+def test_receivers_get_a_text_that_is_safe_and_short(amtool: Path, tmp_path: Path) -> None:
+    """The template as Alertmanager renders it: state, place and incident first, markup gone, causes one per line."""
+    notes = {
+        "title": "Checkout: failing",
+        "summary": "<b>12 %</b> `fail`" + "x" * 3000,
+        "causes": "58 % orders db.slow\n30 % x\n",
+    }
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "SLOBurn"},
+        "annotations": notes,
+        "startsAt": "2026-11-24T03:00:00Z",
+    }
+    common = {"environment": "demo", "incident": "orders", "severity": "page"}
+    (tmp_path / "data.json").write_text(json.dumps({"status": "firing", "alerts": [alert], "commonLabels": common}))
+
+    def said(name: str) -> str:
+        command = [
+            amtool, "template", "render", f"--template.glob={CONFIG.parent}/notification.tmpl",
+            f'--template.text={{{{ template "firstcause.{name}" . }}}}', f"--template.data={tmp_path}/data.json",
+        ]  # fmt: skip
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "Page [demo] orders: Checkout: failing" == said("title")
+    text = said("text")
+    assert ["Causes:", "58 % orders db.slow", "30 % x"] == text.splitlines()[1:4]
+    assert not set("<>`") & set(text)
+    assert len(text.splitlines()[0]) <= 1024
+
+
+def test_pages_are_grouped_by_incident_and_silence_their_own_tickets_only() -> None:
+    """One inhibition, by labels that are never missing."""
+    config = yaml.safe_load(CONFIG.read_text())
+    pages = [route for route in config["route"]["routes"] if 'severity="page"' in route["matchers"]]
+    assert pages
+    assert all(["environment", "incident"] == route["group_by"] for route in pages)
+    (rule,) = config["inhibit_rules"]
+    assert (['severity="page"'], ['severity="ticket"']) == (rule["source_matchers"], rule["target_matchers"])
+    assert ["environment", "slo"] == rule["equal"]
+
+
+def test_planned_maintenance_mutes_its_own_objective() -> None:
+    """The report's pages on Sunday nights, nothing else."""
+    config = yaml.safe_load(CONFIG.read_text())
+    assert {"maintenance-report-availability", "maintenance-report-latency"} == {
+        i["name"] for i in config["time_intervals"]
+    }
+    muted = [child for route in config["route"]["routes"] for child in route.get("routes", ())]
+    assert all(child["matchers"][0].startswith('slo="report-') for child in muted)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("sunday 02:00-04:00", {"weekdays": ["sunday"], "location": "UTC"}),
+        ("monday-friday 22:00-24:00 Europe/Berlin", {"weekdays": ["monday:friday"], "location": "Europe/Berlin"}),
+    ],
+)
+def test_maintenance_is_read(text: str, wanted: dict[str, object]) -> None:
+    """Days, times and zone."""
+    assert wanted.items() <= alertmanager.window(text).items()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "someday 02:00-04:00", "sunday 04:00-02:00", "friday-monday 01:00-02:00", "sunday 02:70-03:00"]
+)
+def test_maintenance_that_cannot_be_meant_is_refused(text: str) -> None:
+    """Backwards, unknown or impossible."""
+    with pytest.raises(ValueError):
+        alertmanager.window(text)
