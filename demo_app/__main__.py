@@ -10,16 +10,22 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from .alerting import PAGE_S, RESOLVE_S, REST_S, OnCall, Reader, on_call, wait
+from .chain import programs
 from .faults import FAULTS, LOOK_ALIKES
 from .judge import QUIET, Judge
 from .load import MIX, Load, Sample, percentile
 from .parts import PartError
+from .programs import ProgramMissingError
 from .sink import Sink, ledger, waterfall
 from .supervisor import Shop
-from .verdicts import Counts, read, since
+from .verdicts import Reading, between, read_all
 
 SEED = 7
 WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 8.0
@@ -28,6 +34,9 @@ WARM_SAMPLES, WARM_MOST_S = 24, 30.0
 GOOD_P99_S = 0.4
 RECOVERY_S = 30.0
 FOLLOW_S = 0.2
+ROUNDS, ROUNDS_WITHOUT_ALERTS = 3, 6
+KEPT = Path("build") / "demo"
+"""Where the notifications of each run are kept."""
 
 
 class Screen:
@@ -49,19 +58,23 @@ class Round:
     fault: str
     right: bool
     said: str
+    paged: bool = True
+    """Whether the pages were as they should be; so it is where there are no alerts."""
 
 
 class Run:
-    """One run: shop, load, judge, and the rounds."""
+    """One run: shop, load, judge, the person on call where there are alerts, and the rounds."""
 
-    def __init__(self, shop: Shop, load: Load, judge: Judge, screen: Screen) -> None:
-        self.shop, self.load, self.judge, self.screen = shop, load, judge, screen
+    def __init__(self, shop: Shop, load: Load, judge: Judge, screen: Screen, called: OnCall | None = None) -> None:
+        self.shop, self.load, self.judge, self.screen, self.called = shop, load, judge, screen, called
         self.rounds: list[Round] = []
 
-    def watch(self, seconds: float) -> list[Sample]:
+    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> list[Sample]:
         """Let time pass, a line a second; returns what was due in it and has been answered."""
         start = self.load.now()
         for _ in range(round(seconds)):
+            if until():
+                break
             time.sleep(1)
             now = self.load.now()
             self._live([s for s in list(self.load.samples) if now - 1 <= s.due + s.seconds < now], now)
@@ -78,21 +91,38 @@ class Run:
         """Break, watch, ask, mend, and wait until users are well again."""
         says = {**FAULTS, **LOOK_ALIKES, QUIET: "nothing is broken"}[fault]
         self.screen.line(f"\nRound {number} at {time.strftime('%H:%M:%S')}: {says}", "bold")
-        before, _ = read(self._metrics())
+        before = read_all(self.shop.metrics)
+        if self.called:
+            self.called.begin()
         if fault != QUIET:
             self.shop.break_(fault)
         began = self.load.now()
         self.watch(FAULT_S)
+        if self.called and fault != QUIET:
+            self.watch(PAGE_S - FAULT_S, self.called.lasting)
         samples, verdicts = self.settle(fault, began, before)
         self._felt(samples)
         self._said(verdicts)
         right, why = self.judge.ask(fault, len(samples), verdicts)
         said = next((f"{row['service']} {row['cause']}" for row in verdicts if row["count"]), "nobody")
-        self.rounds.append(Round(fault, right, said))
-        self.screen.line(f"  {'RIGHT' if right else 'WRONG'}: {why}", "green" if right else "red")
+        self._judged(right, why)
         self._recover()
+        self.rounds.append(Round(fault, right, said, self._paged(fault)))
 
-    def settle(self, fault: str, began: float, before: Counts) -> tuple[list[Sample], list[dict[str, Any]]]:
+    def _judged(self, right: bool, why: str) -> None:
+        self.screen.line(f"  {'RIGHT' if right else 'WRONG'}: {why}", "green" if right else "red")
+
+    def _paged(self, fault: str) -> bool:
+        """Wait until every page is resolved, and have them judged."""
+        if self.called is None:
+            return True
+        wait(self.called.resolved, RESOLVE_S)
+        right, why = self.called.decide(fault)
+        time.sleep(REST_S)
+        self._judged(right, f"the on-call person got {why}")
+        return right
+
+    def settle(self, fault: str, began: float, before: Reading) -> tuple[list[Sample], list[dict[str, Any]]]:
         """Mend, and let those who still wait have their answer: leaving them out would flatter the round."""
         ended = self.load.now()
         if fault != QUIET:
@@ -100,9 +130,9 @@ class Run:
         patience = time.monotonic() + DRAIN_S
         while self.load.waiting(ended) and time.monotonic() < patience:
             time.sleep(0.1)
-        after, details = read(self._metrics())
+        after = read_all(self.shop.metrics)
         due = [s for s in list(self.load.samples) if began <= s.due < ended]
-        return due, since(before, after, details)
+        return due, between(before, after, "gateway")
 
     def warm_up(self) -> None:
         """Wait until every route has enough good answers to know what is usual."""
@@ -110,9 +140,6 @@ class Run:
         self.watch(WARM_S)
         while time.monotonic() < limit and not is_warm(list(self.load.samples)):
             self.watch(1)
-
-    def _metrics(self) -> str:
-        return f"http://127.0.0.1:{self.shop.metrics['gateway']}/metrics"
 
     def _felt(self, samples: list[Sample]) -> None:
         self.screen.line("  what users felt        requests    p50 ms    p90 ms    p99 ms   errors")
@@ -177,13 +204,16 @@ def last_line(shop: Shop) -> str:
     return next((line for line in reversed(lines) if '"event":"request"' in line and "verdict" in line), "(none)")
 
 
-def play(seed: int, faults: list[str], screen: Screen) -> list[Round]:
-    """One whole run; returns its rounds as judged."""
+def play(seed: int, faults: list[str], screen: Screen, alerting: Mapping[str, Path] | None = None) -> list[Round]:
+    """One whole run; returns its rounds as judged. `alerting` is the programs to have alerts by."""
     sink, judge = Sink(), Judge()
     try:
-        with Shop(sink.url, lambda text: screen.line("  " + text, "dim")) as shop:
+        with (
+            Shop(sink.url, lambda text: screen.line("  " + text, "dim")) as shop,
+            watched(shop, judge, screen, alerting) as called,
+        ):
             load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", seed)
-            run = Run(shop, load, judge, screen)
+            run = Run(shop, load, judge, screen, called)
             load.start()
             while not load.began and load.is_alive():
                 time.sleep(0.05)
@@ -197,6 +227,19 @@ def play(seed: int, faults: list[str], screen: Screen) -> list[Round]:
     finally:
         judge.close()
         sink.close()
+
+
+def watched(
+    shop: Shop, judge: Judge, screen: Screen, found: Mapping[str, Path] | None
+) -> AbstractContextManager[OnCall | None]:
+    """Somebody on call for the shop, whose notifications are shown and kept; nobody without programs."""
+    if found is None:
+        return nullcontext()
+    keep = KEPT / time.strftime("%Y%m%d-%H%M%S")
+    keep.mkdir(parents=True, exist_ok=True)
+    screen.line("  starting Prometheus and Alertmanager, with a past of six hours that lasted six minutes", "dim")
+    screen.line(f"  notifications are kept in {keep}", "dim")
+    return on_call(shop, judge, found, keep, Reader(screen.line))
 
 
 def epilogue(shop: Shop, sink: Sink, screen: Screen) -> None:
@@ -224,12 +267,19 @@ def serve(screen: Screen) -> int:
     return 0
 
 
+def found(screen: Screen) -> dict[str, Path]:
+    """The programs that alerts need; the first time, this may take minutes."""
+    screen.line("  looking for Prometheus and Alertmanager (the first time they are fetched or built)", "dim")
+    return programs()
+
+
 def main() -> int:
     """Parse, play, and exit 0 only when every round was right."""
     parser = argparse.ArgumentParser(prog="python -m demo_app", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or SEED), help="order and times")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 6), help="one is quiet")
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 0), help="one is quiet")
     parser.add_argument("--faults", nargs="*", help="play exactly these instead")
+    parser.add_argument("--no-alerts", action="store_true", help="without Prometheus and Alertmanager")
     parser.add_argument("--serve", action="store_true", help="run until Ctrl-C and break by hand")
     given = parser.parse_args()
     screen = Screen()
@@ -237,13 +287,18 @@ def main() -> int:
     try:
         if given.serve:
             return serve(screen)
-        faults = given.faults or order(given.seed, max(2, given.rounds))
-        wrong = sum(not done.right for done in play(given.seed, faults, screen))
+        rounds = given.rounds or (ROUNDS_WITHOUT_ALERTS if given.no_alerts else ROUNDS)
+        faults = given.faults or order(given.seed, max(2, rounds))
+        played = play(given.seed, faults, screen, None if given.no_alerts else found(screen))
+        wrong = sum(not (done.right and done.paged) for done in played)
     except KeyboardInterrupt:
         screen.line("\nstopped")
         return 130
     except PartError as error:
         screen.line(f"\nThe shop does not come up: {error}", "red")
+        return 1
+    except ProgramMissingError as error:
+        screen.line(f"\nNo alerts: {error}. Or play without them: python -m demo_app --no-alerts", "red")
         return 1
     score = f"{len(faults) - wrong} of {len(faults)} rounds right (seed {given.seed})"
     screen.line("\n" + score, "red" if wrong else "green")

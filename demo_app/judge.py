@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 QUIET = "quiet"
@@ -63,6 +64,13 @@ def shares_of(verdicts: list[dict[str, Any]], measure: str) -> dict[tuple[str, s
     return shares
 
 
+def place(fault: str, named: Sequence[Sequence[str]]) -> tuple[bool, int]:
+    """Whether a fault (or several, by `+`) deserves a page, and where `named` has its cause: 1 first, 0 nowhere."""
+    wanted = set[tuple[str, str]]().union(*(EXPECTED.get(part, set()) for part in fault.split("+")))
+    places = [number for number, (service, cause) in enumerate(named, 1) if (service, cause) in wanted]
+    return bool(wanted), min(places, default=0)
+
+
 class Judge:
     """The runner's end of the pipe."""
 
@@ -73,12 +81,21 @@ class Judge:
 
     def ask(self, fault: str, requests: int, verdicts: list[dict[str, Any]]) -> tuple[bool, str]:
         """Right or not, and in words."""
+        answer = self._asked({"fault": fault, "requests": requests, "verdicts": verdicts})
+        return answer["right"], answer["why"]
+
+    def place(self, fault: str, named: Sequence[Sequence[str]]) -> tuple[bool, int]:
+        """What `place` says of the services and causes that a page names, in their order."""
+        answer = self._asked({"fault": fault, "named": named})
+        return answer["page"], answer["place"]
+
+    def _asked(self, question: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"fault": fault, "requests": requests, "verdicts": verdicts}) + "\n")
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return answer["right"], answer["why"]
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -91,6 +108,10 @@ def main() -> None:
     """Judge until the pipe closes."""
     for line in sys.stdin:
         given = json.loads(line)
+        if "named" in given:
+            page, found = place(given["fault"], given["named"])
+            print(json.dumps({"page": page, "place": found}), flush=True)
+            continue
         right, why = decide(given["fault"], given["requests"], given["verdicts"])
         print(json.dumps({"right": right, "why": why}), flush=True)
 

@@ -45,6 +45,16 @@ CREATE TABLE outbox (order_id int);
 PAYMENTS_SCHEMA = "CREATE TABLE payments (order_id int, amount int);"
 
 
+OBJECTIVES = Path(__file__).resolve().parent.parent / "alerts" / "generated" / "objectives"
+
+
+def objectives(service: str) -> dict[str, str]:
+    """The limits that the alert rules hold a service to, as settings of its SDK; none where there are no objectives."""
+    path = OBJECTIVES / f"{service}.env"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
 class Shop:
     """The running shop: data directory, parts, services. Use as a context manager."""
 
@@ -124,7 +134,7 @@ class Shop:
             "FIRSTCAUSE_METRICS_PORT": str(self.metrics[name]),
             "FIRSTCAUSE_MESH_KEY": self._key,
             "FIRSTCAUSE_USER_KEY": self._key,
-            "FIRSTCAUSE_OBJECTIVES": "default=500ms" if name == "gateway" else "default=1s",
+            **objectives(name),
             "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.0.0,deployment.environment.name=demo",
         }
         command = [sys.executable, "-m", f"demo_app.{name}"]

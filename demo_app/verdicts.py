@@ -1,9 +1,15 @@
-"""What the requests say: the gateway's verdict counters, read from its `/metrics` before and after a round."""
+"""What the requests say: the services' verdict counters, read from their `/metrics` before and after a round.
+
+The gateway's requests are the users'. One that gave up on a service before it could say anything is
+`dependency.slow` there, and stands for what that service's own requests say meanwhile.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 BAD = "firstcause_request_bad_total"
@@ -15,45 +21,100 @@ Key = tuple[str, str, str]
 """Service, cause, via."""
 
 
+HOPS = 3
+"""How far downstream an unexplained dependency is followed."""
+Row = dict[str, Any]
+Details = dict[tuple[str, str], str]
+
+
 class Counts(Counter[Key]):
-    """Bad requests by verdict, and the seconds they took beyond the usual."""
+    """Bad requests by verdict, and the seconds they took beyond the usual; apart, those of degraded ones."""
 
     def __init__(self) -> None:
         super().__init__()
         self.excess: dict[Key, float] = {}
+        self.degraded: dict[Key, float] = {}
 
 
-def read(url: str) -> tuple[Counts, dict[tuple[str, str], str]]:
+Reading = dict[str, tuple[Counts, Details]]
+"""By service: its counts, and the latest detail per culprit and cause."""
+
+
+def read_all(ports: Mapping[str, int]) -> Reading:
+    """Every service that answers now."""
+    found: Reading = {}
+    for service, port in ports.items():
+        with contextlib.suppress(OSError):
+            found[service] = read(f"http://127.0.0.1:{port}/metrics")
+    return found
+
+
+def between(before: Reading, after: Reading, edge: str) -> list[Row]:
+    """What the users' requests at `edge` said of a round, dependencies resolved, most frequent first."""
+    nothing: tuple[Counts, Details] = (Counts(), {})
+    own = {
+        service: since(before.get(service, nothing)[0], *after[service], degraded=service != edge) for service in after
+    }
+    return sorted(resolved(own.get(edge, []), own), key=lambda row: (-float(row["count"]), -float(row["excess"])))
+
+
+def resolved(rows: list[Row], own: Mapping[str, list[Row]]) -> list[Row]:
+    """Unexplained dependencies replaced by what they say of themselves, in proportion to its seconds."""
+    for _hop in range(HOPS):
+        found: dict[Key, Row] = {}
+        for row in rows:
+            for part in _parts(row, own.get(row["service"], [])):
+                key = (part["service"], part["cause"], part["via"])
+                kept = found.setdefault(key, {**part, "count": 0, "excess": 0})
+                kept["count"] += part["count"]
+                kept["excess"] += part["excess"]
+        rows = list(found.values())
+    return rows
+
+
+def _parts(row: Row, said: list[Row]) -> list[Row]:
+    total = sum(part["excess"] for part in said)
+    if not row["cause"].startswith("dependency.") or not total:
+        return [row]
+    shares = [(part, part["excess"] / total) for part in said]
+    return [{**part, "count": row["count"] * share, "excess": row["excess"] * share} for part, share in shares]
+
+
+def read(url: str) -> tuple[Counts, Details]:
     """Bad requests by verdict since the service began, and the latest detail per service and cause."""
     with urllib.request.urlopen(url, timeout=20) as reply:
         return parse(reply.read().decode())
 
 
-def parse(text: str) -> tuple[Counts, dict[tuple[str, str], str]]:
+def parse(text: str) -> tuple[Counts, Details]:
     """The same from the text of `/metrics`."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    bad, details = Counts(), {}
+    bad = Counts()
+    details: Details = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = sample.labels
             if sample.name == DETAIL:
                 details[labels["culprit_service"], labels["cause"]] = labels["detail"]
-            elif sample.name in (BAD, EXCESS) and labels["outcome"] != DEGRADED:
+            elif sample.name in (BAD, EXCESS):
                 key = (labels["culprit_service"], labels["cause"], labels["via"])
-                if sample.name == BAD:
+                seconds = bad.degraded if labels["outcome"] == DEGRADED else bad.excess
+                if sample.name == EXCESS:
+                    seconds[key] = seconds.get(key, 0.0) + sample.value
+                elif labels["outcome"] != DEGRADED:
                     bad[key] += int(sample.value)
-                else:
-                    bad.excess[key] = bad.excess.get(key, 0.0) + sample.value
     return bad, details
 
 
-def since(before: Counts, after: Counts, details: dict[tuple[str, str], str]) -> list[dict[str, Any]]:
-    """The verdicts of a round, most frequent first; `excess` in seconds."""
+def since(before: Counts, after: Counts, details: Details, *, degraded: bool = False) -> list[Row]:
+    """One service's verdicts of a round, most frequent first; `excess` in seconds, of `degraded` requests too."""
     found = []
-    for key in {*after, *after.excess}:
+    for key in {*after, *after.excess, *(after.degraded if degraded else ())}:
         count = after[key] - before[key]
         excess = after.excess.get(key, 0.0) - before.excess.get(key, 0.0)
+        if degraded:
+            excess += after.degraded.get(key, 0.0) - before.degraded.get(key, 0.0)
         if count > 0 or excess > 0:
             service, cause, via = key
             found.append(

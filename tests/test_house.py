@@ -41,7 +41,7 @@ def test_make_alone_lists_every_verb() -> None:
     )
 
 
-@pytest.mark.parametrize("script", [".ci/run", "scripts/setup", "scripts/e2e", "scripts/lock"])
+@pytest.mark.parametrize("script", [".ci/run", "scripts/setup", "scripts/e2e", "scripts/lock", "scripts/package"])
 def test_a_script_can_be_run_as_it_is(script: str) -> None:
     """Executable, and its own shell or Python can read it."""
     path = ROOT / script

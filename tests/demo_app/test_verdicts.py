@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo_app.judge import decide, shares_of
-from demo_app.verdicts import Counts, parse, since
+from demo_app.verdicts import Counts, between, parse, since
 
 LABELS = 'http_route="/checkout",culprit_service="{}",culprit_version="1",cause="{}",via="{}",outcome="{}"'
 
@@ -50,3 +50,20 @@ def test_shares_add_up_to_one_whatever_is_weighed() -> None:
     """Where nobody measured seconds, requests are weighed, and nothing is lost either way."""
     rows = [{"service": "a", "cause": "x", "count": 1}, {"service": "b", "cause": "y", "count": 3}]
     assert {("a", "x"): 0.25, ("b", "y"): 0.75} == shares_of(rows, "excess")
+
+
+def test_an_unexplained_dependency_stands_for_what_it_says_of_itself() -> None:
+    """Who gave up on orders, which gave up on payments, waited for payments' lock: its own requests say so."""
+    readings = {
+        "gateway": parse(metrics(("payments", "app.lock", "", "slow", 6, 9.0), ("orders", "dependency.slow", "", "error", 4, 20.0))),
+        "orders": parse(metrics(("payments", "dependency.slow", "", "error", 1, 5.0))),
+        "payments": parse(metrics(("payments", "app.lock", "", "degraded", 0, 3.0), ("payments", "app.slow", "", "slow", 1, 1.0))),
+    }
+    found = {(r["service"], r["cause"]): (r["count"], r["excess"]) for r in between({}, readings, "gateway")}
+    assert {("payments", "app.lock"): (9.0, 24.0), ("payments", "app.slow"): (1.0, 5.0)} == found
+
+
+def test_a_dependency_that_says_nothing_stays_a_dependency() -> None:
+    """A service without instrumentation, or with nothing to say, keeps the blame."""
+    readings = {"gateway": parse(metrics(("bank", "dependency.slow", "", "slow", 4, 20.0)))}
+    assert [("bank", "dependency.slow")] == [(r["service"], r["cause"]) for r in between({}, readings, "gateway")]

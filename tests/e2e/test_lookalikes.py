@@ -12,7 +12,7 @@ from demo_app.judge import Judge, decide
 from demo_app.load import Load
 from demo_app.sink import Sink
 from demo_app.supervisor import Shop
-from demo_app.verdicts import read
+from demo_app.verdicts import read_all
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +37,7 @@ def _run() -> Iterator[Run]:
 
 def verdicts_of(run: Run, fault: str) -> tuple[int, list[dict[str, Any]]]:
     """Break, watch, mend and recover; how many requests there were, and what they said."""
-    before, _ = read(run._metrics())
+    before = read_all(run.shop.metrics)
     run.shop.break_(fault)
     began = run.load.now()
     run.watch(FAULT_S)

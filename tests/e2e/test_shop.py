@@ -12,7 +12,7 @@ from demo_app.judge import Judge, decide
 from demo_app.load import Load
 from demo_app.sink import Sink
 from demo_app.supervisor import Shop
-from demo_app.verdicts import read, since
+from demo_app.verdicts import between, read_all
 
 pytestmark = pytest.mark.e2e
 
@@ -35,13 +35,13 @@ def _run() -> Iterator[Run]:
 
 def measured(run: Run, fault: str) -> tuple[int, list[dict[str, Any]]]:
     """Break, watch and mend; how many requests there were, and what they said."""
-    before, _ = read(run._metrics())
+    before = read_all(run.shop.metrics)
     run.shop.break_(fault)
     samples = run.watch(FAULT_S)
-    after, details = read(run._metrics())
+    after = read_all(run.shop.metrics)
     run.shop.mend(fault)
     run._recover()
-    return len(samples), since(before, after, details)
+    return len(samples), between(before, after, "gateway")
 
 
 @pytest.mark.parametrize(
