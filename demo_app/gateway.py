@@ -59,7 +59,7 @@ async def product(sku: int) -> Any:
     """One product with its stock."""
     if SWITCHES.on("loop_blocked") and sku % 10 == 0:
         time.sleep(0.6)  # noqa: ASYNC251 - the fault: a blocking call in an async handler
-    if SWITCHES.on("busy_loop") and sku % 8 == 0:
+    if SWITCHES.on("busy_loop") and sku % 12 == 0:
         busy_until = time.perf_counter() + 0.6
         while time.perf_counter() < busy_until:
             pass

@@ -32,7 +32,7 @@ EXPECTED: dict[str, set[tuple[str, str]]] = {
     "overlap": {("payments", "app.slow")},
     "retry": set(),
     "unknown_thread": {("gateway", "app.slow"), ("gateway", "unknown")},
-    "timeout": {("orders", "dependency.slow")},
+    "timeout": {("orders", "app.slow"), ("orders", "dependency.slow")},
     "hold_across_call": set(),
 }
 

@@ -74,6 +74,7 @@ def test_a_retried_call_that_succeeds_hurts_nobody(run: Run) -> None:
 
 
 def test_a_busy_gateway_never_blames_a_dependency(run: Run) -> None:
-    """While gateway computes and orders answers normally, nobody says `dependency.slow`."""
+    """While gateway computes and orders answers normally, no bad request counts under a dependency."""
     _requests, verdicts = measured(run, "busy_loop")
-    assert [] == [row for row in verdicts if row["cause"].startswith("dependency.")]
+    assert any(row["count"] for row in verdicts)
+    assert [] == [row for row in verdicts if row["cause"].startswith("dependency.") and row["count"]]

@@ -37,19 +37,24 @@ class LoopWatch:
         clock = self.clock
         if clock.asked:
             if now - clock.asked >= TICK_S * 1e9:
-                clock.stuck = stuck_at(self.ident) or clock.stuck
+                clock.seen_at(stuck_at(self.ident))
             return
-        clock.asked, clock.stuck = now, ""
+        clock.ask(now)
         try:
             self.loop.call_soon_threadsafe(self._answer)
         except RuntimeError:
             clock.asked = 0  # the loop is closed
 
     def _answer(self) -> None:
-        late = perf_counter_ns() - self.clock.asked
-        self.clock.asked = 0
-        if late > LATE_NS:
-            self.clock.stalled(late, self.clock.stuck)
+        now, clock = perf_counter_ns(), self.clock
+        late = now - clock.asked
+        if late <= LATE_NS:
+            clock.asked = 0
+            return
+        clock.stalled(late, clock.stuck)
+        # A loop that is behind mostly stays so for a while: until the watch's next look it would go unmeasured.
+        clock.ask(now)
+        self.loop.call_soon(self._answer)
 
 
 class Watch:

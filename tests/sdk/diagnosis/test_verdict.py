@@ -214,6 +214,24 @@ def test_a_time_out_while_our_loop_was_blocked_is_our_own(time: Time) -> None:
     assert "product (gateway.py:1)" == booking.detail
 
 
+class LibraryTimeoutError(Exception):
+    """As redis-py's: no `TimeoutError`, and nobody marks its frame."""
+
+
+def test_a_time_out_while_others_had_the_core_is_the_hosts(time: Time) -> None:
+    """Whoever did not get to run cannot blame the reply, whichever kind of time-out the library raises."""
+    led = ledger(time)
+    frame = led.open("cache:cache", "", led.root)
+    assert frame is not None
+    time.now += 2000 * MS
+    led.clock.parts = (0, 1900 * MS, 0, 0)
+    close_frame(frame, failed=True)
+    raised = LibraryTimeoutError()
+    stamp(raised, frame)
+    booking = verdict.error(evidence(led, time, usual(app=1)), raised, "", 500)
+    assert ("orders", "host.cpu", "") == said(booking)
+
+
 def test_without_an_exception_the_last_failed_frame_counts(time: Time) -> None:
     """A handler that answers 502 by itself still names who failed it."""
     led = ledger(time)

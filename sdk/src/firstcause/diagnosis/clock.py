@@ -25,6 +25,8 @@ LATE_NS = 5_000_000
 """A loop that answers within this was scheduled as usual: no stall."""
 REFRESH_NS = 2_000_000
 """Run-queue waits are read from the kernel at most this often per clock (a read costs about 1 µs)."""
+FADE_NS = 1_000_000_000
+"""How fast the place of a long stall gives way to that of a shorter one."""
 NAMES = ("runtime:loop", "runtime:runqueue", "runtime:gc", "runtime:gil")
 
 
@@ -84,7 +86,8 @@ class Clock:
     """The stall readings one thread of execution sees; one per event loop, one per worker thread."""
 
     __slots__ = (
-        "_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_worst", "asked", "parts", "stuck", "where",
+        "_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_votes", "_worst", "_worst_at",
+        "asked", "parts", "stuck", "where",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -93,7 +96,8 @@ class Clock:
         """When the watch asked the loop for an answer that is still to come; 0 when none is."""
         self.stuck = ""
         """Where the loop has been stuck since it was asked (function and line)."""
-        self._worst = 0
+        self._votes = 0
+        self._worst = self._worst_at = 0
         self.where = ""
         """Where it was stuck before."""
         self._ident = threading.get_ident()
@@ -101,14 +105,26 @@ class Clock:
         self._runqueue = self._delay.read()
         self._gc, self._gil, self._next = PROCESS.gc_ns, PROCESS.gil_ns, 0
 
+    def ask(self, now: int) -> None:
+        """Note that the loop is asked now; nobody knows yet where it is stuck."""
+        self.asked, self.stuck, self._votes = now, "", 0
+
+    def seen_at(self, where: str) -> None:
+        """One look at the loop's stack while no answer comes; the place seen most is kept (Boyer and Moore's vote)."""
+        if not where:
+            return
+        if self._votes == 0:
+            self.stuck = where
+        self._votes += 1 if where == self.stuck else -1
+
     def stalled(self, ns: int, where: str = "") -> None:
         """Add loop lateness seen by the watch; call on the loop's own thread."""
         loop, runqueue, collector, gil = self.parts
         self.parts = (loop + ns, runqueue, collector, gil)
-        if where and ns >= self._worst:
-            self.where, self._worst = where, ns
-        else:
-            self._worst = self._worst * 9 // 10  # a short stall does not take the name of a long one at once
+        now = perf_counter_ns()
+        # A short stall does not take the name of a long one at once: that halves every second.
+        if where and ns >= self._worst >> min(62, (now - self._worst_at) // FADE_NS):
+            self.where, self._worst, self._worst_at = where, ns, now
 
     def place(self) -> str:
         """Where the loop is stuck now, else where it last was for long: a verdict's detail."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..conventions import BACKLOG, UNKNOWN, plain_cause
 from .baseline import Baseline
+from .clock import NAMES
 from .holders import ITSELF, Hold
 from .ledger import Account, Frame, Ledger, stamped
 
@@ -127,15 +128,17 @@ def failing_frame(
 
 def _of_frame(evidence: Evidence, frame: Frame, raised: BaseException | None) -> Booking:
     kind, _, target = frame.resource.partition(":")
-    if frame.timed_out and evidence.shares.get("runtime:loop", 0) > HALF * (frame.end - frame.start):
-        return _plain(evidence, "runtime:loop", failed=True, detail=evidence.ledger.clock.place())
+    withheld = {name: evidence.shares.get(name, 0) for name in NAMES}
+    timed_out = frame.timed_out or _is_timeout(raised)
+    if timed_out and sum(withheld.values()) > HALF * (frame.end - frame.start):
+        ours = max(withheld, key=lambda name: withheld[name])
+        return _plain(evidence, ours, failed=True, detail=_describe(evidence, ours, None))
     if frame.holders is not None and frame.adopted:
         return _of_wait(evidence, frame.resource, frame)
     if kind in ("http", "rpc"):
         peer = frame.peer
         if peer is not None and peer.cause:
             return _of_peer(peer, frame.resource)
-        timed_out = frame.timed_out or _is_timeout(raised)
         detail = frame.detail or (type(raised).__name__ if raised is not None else "")
         return Booking(
             target, "", plain_cause(frame.resource, not timed_out), "", frame.resource, detail=detail[:DETAIL], hops=1
