@@ -9,8 +9,8 @@ help: ## list the verbs
 demo: setup ## run the shop, break it in random order, hear each time what did it (SEED=7 for another order)
 	$(PYTHON) -m demo_app
 
-test: setup ## set up, then the unit part and the part with real PostgreSQL and Redis
-	$(PYTHON) -m pytest -m "not e2e"
+test: setup ## set up, then the unit part and the part with real servers
+	scripts/test
 
 check: setup ## lint, types, generated files, names, style table
 	$(PYTHON) -m checks
