@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-demo: setup ## run the shop, break it in random order, hear each time what did it (SEED=7 for another order)
+demo: setup ## run the shop, break it in random order, get one page each time that says what did it (SEED=, ROUNDS=)
 	$(PYTHON) -m demo_app
 
 test: setup ## set up, then the unit part and the part with real servers

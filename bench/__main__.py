@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-PARTS = ("overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports")
+PARTS = ("overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports", "rum")
 
 
 def present() -> list[str]:

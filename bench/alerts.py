@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo_app.__main__ import Run, Screen
+from demo_app.__main__ import RECOVERY_S, Run, Screen
 from demo_app.alerting import LASTING, PAGE_S, RESOLVE_S, OnCall, on_call, wait
 from demo_app.chain import PACE, SCALE, SLOS, programs
 from demo_app.faults import FAULTS
@@ -22,6 +22,7 @@ from demo_app.judge import QUIET, Judge
 from demo_app.load import Load
 from demo_app.parts import PartError
 from demo_app.programs import ProgramMissingError
+from demo_app.receiver import PAGE
 from demo_app.sink import Sink
 from demo_app.supervisor import Shop
 from firstcause.conventions import CAUSES
@@ -85,6 +86,9 @@ class Outcome:
     """Whether users were hurt, so that somebody should be woken."""
     incidents: int = 1
     pages: int = 0
+    """Groups of notifications."""
+    again: int = 0
+    """How often one began again after it had been resolved."""
     paged_s: float | None = None
     bound_s: float | None = None
     """When the burn formula, applied to what users themselves measured, is first true."""
@@ -92,7 +96,7 @@ class Outcome:
     """Where the first notification names what was broken: 1 first, 0 nowhere."""
     named: list[list[str]] = field(default_factory=list)
     better_s: float | None = None
-    """From the repair until somebody was told that it is getting better, or over."""
+    """From the repair, and the last answer it left waiting, until somebody was told that it gets better or is over."""
     resolved_s: float | None = None
     by_chance: float = 0.0
     """Chance that a verdict drawn from those there were is right."""
@@ -100,6 +104,8 @@ class Outcome:
     """Whether the service with most firing alerts is the broken one."""
     failed: int = 0
     """Rule evaluations."""
+    told: list[str] = field(default_factory=list)
+    """Each page as it began: after how many seconds, its title, and the causes it named."""
 
 
 class Mute(Screen):
@@ -179,11 +185,9 @@ def _played(plan: Plan, run: Run, called: OnCall) -> Outcome:
     _break(plan, run)
     _endure(plan, run, called, wanted)
     _first(outcome, plan, run.judge, called)
-    mended = time.monotonic()
-    for fault in plan.faults:
-        if fault != QUIET:
-            run.shop.mend(fault)
-    _afterwards(outcome, mended, called)
+    repaired = time.monotonic()
+    _mend(plan, run)
+    _afterwards(outcome, repaired, time.monotonic(), called)
     outcome.bound_s = first_burn(_spec(), list(run.load.samples), since, pace=PACE, scale=SCALE) if wanted else None
     return outcome
 
@@ -200,6 +204,15 @@ def _break(plan: Plan, run: Run) -> None:
         run.watch(LATE_S)
     for fault in more:
         run.shop.break_(fault)
+
+
+def _mend(plan: Plan, run: Run) -> None:
+    """Repair, and let whoever had asked before that have an answer."""
+    for fault in plan.faults:
+        if fault != QUIET:
+            run.shop.mend(fault)
+    repaired = run.load.now()
+    wait(lambda: not run.load.waiting(repaired), RECOVERY_S)
 
 
 def _endure(plan: Plan, run: Run, called: OnCall, wanted: bool) -> None:
@@ -261,16 +274,19 @@ def _first(outcome: Outcome, plan: Plan, judge: Judge, called: OnCall) -> None:
         outcome.most_alerts = bool(judge.place(fault, [(loudest, cause) for cause in CAUSES])[1])
 
 
-def _afterwards(outcome: Outcome, mended: float, called: OnCall) -> None:
+def _afterwards(outcome: Outcome, repaired: float, well: float, called: OnCall) -> None:
     """From the repair to the end of the last page."""
     if outcome.wanted and wait(called.resolved, RESOLVE_S) and called.pages:
-        last = [notice for notice in called.notices if notice.kind == "page"][-1]
-        outcome.resolved_s = max(0.0, last.at - mended)
-    told = [
-        n.at for n in called.notices if n.kind == "page" and n.at > mended and n.state in ("Recovering", "Resolved")
-    ]
-    outcome.better_s = min(told) - mended if told else None
-    outcome.pages, outcome.failed = len(called.pages), called.failures()
+        last = [notice for notice in called.notices if notice.kind == PAGE][-1]
+        outcome.resolved_s = max(0.0, last.at - well)
+    later = [notice for notice in called.notices if notice.kind == PAGE and notice.at > repaired]
+    told = [notice.at for notice in later if notice.state in ("Recovering", "Resolved")]
+    outcome.better_s = max(0.0, min(told) - well) if told else None
+    outcome.pages, outcome.failed = called.groups, called.failures()
+    outcome.again = len(called.pages) - called.groups
+    for page in called.pages:
+        title, causes = page.text.partition("\n")[0], ", ".join(map(" ".join, page.causes))
+        outcome.told.append(f"{page.at - called.began:.1f} s: {title} ({causes})")
 
 
 if __name__ == "__main__":

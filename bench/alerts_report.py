@@ -9,7 +9,10 @@ from typing import Any
 Outcome = dict[str, Any]
 BETTER_S, RESOLVED_S = 10.0, 40.0
 """Ten and forty minutes, sixty times as fast."""
-HEAD = ("run", "runs", "one page", "page after s", "formula s", "first", "top 3", "better after s", "resolved after s")
+HEAD = (
+    "run", "runs", "one page", "begun again", "page after s", "formula s", "first", "top 3", "better after s",
+    "resolved after s",
+)  # fmt: skip
 
 
 def table(outcomes: Sequence[Outcome]) -> tuple[str, bool]:
@@ -19,17 +22,16 @@ def table(outcomes: Sequence[Outcome]) -> tuple[str, bool]:
     lines = ["# Pages over the demo shop", "", "Sixty times as fast: a second stands for a minute. Medians.", ""]
     lines += [_row(HEAD), _row("---" for _ in HEAD)]
     lines += [_row(_kind(kind, outcomes)) for kind in dict.fromkeys(one["kind"] for one in outcomes)]
-    lines += ["", _row(("over all runs", "measured", "bound", "")), _row("----")]
+    lines += ["", _row(("over all runs", "measured", "bound", "")), _row(["---"] * 4)]
     lines += [_row((what, shown, bound, "held" if held else "**missed**")) for what, shown, bound, held in bounds]
     if hurt:
         chance = sum(one["by_chance"] for one in hurt) / len(hurt)
         lines += ["", "| who names the cause first | right |", "|---|---|"]
-        lines += [_row(("firstcause", _share(hurt, lambda one: one["place"] == 1)))]
-        lines += [_row(("a random verdict among those that requests had", f"{chance:.0%}"))]
+        loudest = _share(hurt, lambda one: one["most_alerts"])
         lines += [
-            _row(
-                ("the service with most firing alerts (its cause unsaid)", _share(hurt, lambda one: one["most_alerts"]))
-            )
+            _row(("firstcause", _share(hurt, lambda one: one["place"] == 1))),
+            _row(("a random verdict among those that requests had", f"{chance:.0%}")),
+            _row(("the service with most firing alerts, its cause unsaid", loudest)),
         ]
     return "\n".join([*lines, ""]), all(held for *_words, held in bounds)
 
@@ -44,6 +46,7 @@ def _kind(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
         none = sum(one["pages"] == 0 for one in mine)
         return [kind, str(len(mine)), f"none in {none}", *["-"] * (len(HEAD) - 3)]
     counts = [_count(mine, _one_page)]
+    counts.append(str(sum(one["again"] for one in mine)))
     counts += [_middle(mine, "paged_s"), _middle(mine, "bound_s")]
     counts += [_count(mine, lambda one: one["place"] == 1), _count(mine, lambda one: one["place"] > 0)]
     return [kind, str(len(mine)), *counts, _middle(mine, "better_s"), _middle(mine, "resolved_s")]

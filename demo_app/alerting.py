@@ -39,8 +39,13 @@ class OnCall:
 
     @property
     def pages(self) -> list[Notice]:
-        """What began a page: one is right."""
+        """What began a page, or began it again."""
         return pages(self.notices)
+
+    @property
+    def groups(self) -> int:
+        """How many pages there were, by the groups that Alertmanager told: one is right."""
+        return len({page.group for page in self.pages})
 
     def lasting(self) -> bool:
         """Whether somebody was paged, and the long windows burn too."""
@@ -56,18 +61,19 @@ class OnCall:
 
     def decide(self, fault: str) -> tuple[bool, str]:
         """Whether the round had the pages it should have had, and in words; the judge knows about causes."""
-        got, failed = self.pages, self.failures()
+        got, groups, failed = self.pages, self.groups, self.failures()
         named = got[0].causes if got else []
         wanted, place = self._judge.place(fault, named)
         first = f"{' '.join(named[0])} first" if named else "no cause"
-        said = f"{len(got)} page(s), naming {first}" if got else "no page"
+        again = f" (begun again {len(got) - groups} times)" if len(got) > groups else ""
+        said = f"{groups} page{'s' if groups > 1 else ''}{again}, naming {first}" if got else "no page"
         if failed:
             return False, f"{said}; {failed} rule evaluations failed"
         if not wanted:
             return not got, f"{said}, and nobody was hurt"
         if not self.resolved():
             return False, f"{said}, not resolved"
-        return len(got) == 1 and place == 1, said + (", resolved" if got else ", though users were hurt")
+        return groups == 1 and place == 1, said + (", resolved" if got else ", though users were hurt")
 
 
 def wait(until: Callable[[], bool], seconds: float) -> bool:
@@ -109,7 +115,8 @@ class Reader:
             self._tell(f"  | {title} ({len(notice.payload['alerts'])} alerts)", "dim")
             return
         begins = known in (None, "Resolved")
-        lines = rest.splitlines() if begins else [alert.partition("\n")[0] for alert in rest.split("\n\n")]
+        brief = dict.fromkeys(alert.partition("\n")[0] for alert in rest.split("\n\n"))
+        lines = rest.splitlines() if begins else [*brief]
         self._tell(f"  | {title}", {"Page": "red", "Resolved": "green"}.get(notice.state, "bold"))
         for line in lines:
             self._tell(f"  |   {line}", "")

@@ -50,6 +50,7 @@ class Chain:
         self.ports = {"prometheus": free_port(), "alertmanager": free_port()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._targets: list[str] = []
+        self._failures = 0
 
     def __enter__(self) -> Self:
         self._folder.mkdir(exist_ok=True)
@@ -116,6 +117,8 @@ class Chain:
 
     def stop(self, name: str) -> None:
         """Stop one of the two."""
+        if name == "prometheus":
+            self._failures = self.failures()  # it counts from zero when it is started again
         end(self._processes[name], signal.SIGTERM)
 
     def scrape(self, targets: Mapping[str, int]) -> None:
@@ -132,9 +135,9 @@ class Chain:
         return found
 
     def failures(self) -> int:
-        """Rule evaluations that failed since Prometheus began."""
+        """Rule evaluations that failed since the chain began."""
         lines = self._get("prometheus", "/metrics").splitlines()
-        return sum(
+        return self._failures + sum(
             int(float(line.split()[-1]))
             for line in lines
             if line.startswith("prometheus_rule_evaluation_failures_total")

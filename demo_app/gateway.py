@@ -134,7 +134,7 @@ def main() -> None:
     """Run the service."""
     global cache, ORDERS
     ORDERS = required("ORDERS_URL")
-    cache = redis.asyncio.from_url(required("REDIS_URL"), client_name="cache", socket_timeout=2)
+    cache = redis.asyncio.from_url(required("REDIS_URL"), client_name="cache", socket_timeout=2, max_connections=2000)
     firstcause.configure(service="gateway", app=app)
     uvicorn.run(app, port=int(required("PORT")), access_log=False, log_level="warning", loop="asyncio")
 

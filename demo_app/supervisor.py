@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from .parts import Postgres, Redis, await_port, end, free_port, spawn
+from .parts import STARTUP_S, Postgres, Redis, await_port, end, free_port, spawn
 from .switches import VARIABLE, write
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 SERVICES = ("payments", "orders", "gateway", "worker")
 NEIGHBOURS = 12
@@ -43,6 +47,20 @@ CREATE TABLE orders (id serial PRIMARY KEY, buyer text, sku int, at timestamptz 
 CREATE TABLE outbox (order_id int);
 """
 PAYMENTS_SCHEMA = "CREATE TABLE payments (order_id int, amount int);"
+
+
+def accepted(server: Engine) -> Connection:
+    """A connection as soon as the server accepts one: PostgreSQL listens a little earlier."""
+    from sqlalchemy.exc import OperationalError
+
+    limit = time.monotonic() + STARTUP_S
+    while True:
+        try:
+            return server.connect()
+        except OperationalError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.05)
 
 
 OBJECTIVES = Path(__file__).resolve().parent.parent / "alerts" / "generated" / "objectives"
@@ -111,7 +129,7 @@ class Shop:
         from sqlalchemy import create_engine, text
 
         server = create_engine(f"{database}/postgres", isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
+        with accepted(server) as connection:
             connection.execute(text("CREATE DATABASE shop"))
             connection.execute(text("CREATE DATABASE payments"))
         server.dispose()

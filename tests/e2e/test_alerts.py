@@ -24,7 +24,7 @@ def _programs() -> None:
 def test_a_fault_is_one_page_that_names_its_cause_and_ends_after_the_repair() -> None:
     """One group, the right cause first, told that it gets better, resolved, and no rule evaluation failed."""
     found = play(Plan("exception", ("exception",), 1))
-    assert (True, 1, 1, 0) == (found.wanted, found.pages, found.place, found.failed)
+    assert (True, 1, 1, 0) == (found.wanted, found.pages, found.place, found.failed), found
     assert found.better_s is not None
     assert found.resolved_s is not None
 
@@ -32,4 +32,4 @@ def test_a_fault_is_one_page_that_names_its_cause_and_ends_after_the_repair() ->
 def test_a_quiet_shop_wakes_nobody() -> None:
     """No page while nothing is broken."""
     found = play(Plan(QUIET, (QUIET,), 1))
-    assert (False, 0, 0) == (found.wanted, found.pages, found.failed)
+    assert (False, 0, 0) == (found.wanted, found.pages, found.failed), found
