@@ -50,7 +50,7 @@ class Mesh:
         return read(header, self._key, trace_id) if self._trusts(host) else None
 
     def page(self, traceparent: str, now_s: int, from_loopback: bool) -> str:
-        """The `Server-Timing` members for a browser that was answered with a page; "" for one that could not be believed."""
+        """The `Server-Timing` members for a browser that gets a page; "" for one that could not be believed."""
         if not (self._keyed or from_loopback):
             return ""
         mark = page_mark(self._key, traceparent, now_s)

@@ -1,0 +1,37 @@
+"""The built beacon, as the endpoint serves it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+PLACES = (HERE / "beacon" / "fc.js", HERE.parents[1] / "beacon" / "generated" / "fc.js")
+"""Where it is: in the installed package, in a checkout."""
+
+
+class Script(NamedTuple):
+    """The file, and the headers it is answered with."""
+
+    text: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=8)
+def load(path: str = "") -> Script | None:
+    """The script at `path`, or the one that came along; None when there is none. Read once."""
+    file = next((place for place in ((Path(path),) if path else PLACES) if place.is_file()), None)
+    if file is None:
+        return None
+    text = file.read_bytes()
+    return Script(
+        text,
+        (
+            ("content-type", "text/javascript; charset=utf-8"), ("content-length", str(len(text))),
+            ("cache-control", "public, max-age=3600"), ("etag", f'"{sha256(text).hexdigest()[:16]}"'),
+            ("cross-origin-resource-policy", "cross-origin"), ("access-control-allow-origin", "*"),
+            ("x-content-type-options", "nosniff"),
+        ),
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""`python -m tests.rum.beacon.bench [visits]`: what starting costs the main thread of a page, at 4× CPU slowdown.
+
+Thread time times four: Chromium's own slowdown stops the thread by the clock, and on a busy machine measures the
+machine. An empty script in the same run is what the measuring itself costs. Printed, not judged: an absolute time is a
+matter of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from statistics import median
+
+from tests.rum.beacon.browser import Browser, Tab, chromium
+from tests.rum.beacon.site import GENERATED, Site
+
+SLOWDOWN = 4
+AIM_MS = 5.0
+
+
+def script_ms(tab: Tab) -> float:
+    """Milliseconds that scripts of the page have run so far."""
+    return next(m["value"] * 1000 for m in tab("Performance.getMetrics")["metrics"] if m["name"] == "ScriptDuration")
+
+
+def visit(browser: Browser, url: str, script: str) -> float:
+    """What adding `script` to a page costs until control returns to the page."""
+    with browser.tab() as tab:
+        tab("Performance.enable", timeDomain="threadTicks")
+        tab.go(url)
+        tab.show()
+        tab.run("new Promise((done) => requestAnimationFrame(done)).then(() => 1)")
+        before = script_ms(tab)
+        tab.run(
+            f"document.head.append(Object.assign(document.createElement('script'), {{text: {json.dumps(script)}}}))"
+        )
+        return SLOWDOWN * (script_ms(tab) - before)
+
+
+def main(visits: int) -> None:
+    """Print least and median of both."""
+    if chromium() is None:
+        sys.exit("bench: no browser: apt-get install chromium")
+    browser, site = Browser(), Site()
+    url = site.page("/", head="")
+    try:
+        for name, script in (("empty script", "0"), ("fc.js", (GENERATED / "fc.js").read_text())):
+            took = [visit(browser, url, script) for _ in range(visits)]
+            print(
+                f"{name:<12} least {min(took):6.2f} ms   median {median(took):6.2f} ms   of {visits}, aim {AIM_MS:g} ms"
+            )
+    finally:
+        browser.close()
+        site.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 25)
