@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ import firstcause_alerts
 from firstcause_alerts import history
 
 SCALE = 60.0
+IDENTITY = ("service.name", "service.version", "service.instance.id", "deployment.environment.name")
+PUSHED = {
+    "otlp": {"promote_resource_attributes": list(IDENTITY)},
+    "storage": {"tsdb": {"out_of_order_time_window": "1m"}},
+}
+"""What Prometheus needs to be told when nothing is scraped and services push to it."""
 
 
 class Exporter:
@@ -110,19 +116,22 @@ def free_port() -> int:
 
 
 class Chain:
-    """The running pair of programs."""
+    """The running pair of programs, over `targets` that are scraped and a past of `per_second` good requests each."""
 
-    def __init__(self, folder: Path, programs: dict[str, Path], slos: Path, exporter: Exporter, scale: float) -> None:
-        self.folder, self._programs, self._processes = folder, programs, {}
+    def __init__(
+        self, folder: Path, programs: dict[str, Path], slos: Path, targets: Sequence[str], *,
+        scale: float = SCALE, per_second: float = 40, port: int = 0,
+    ) -> None:  # fmt: skip
+        self.folder, self._programs = folder, programs
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.receiver = Receiver()
-        scraped, self._exporting = serve(lambda _path, _body: exporter.text())
         received, self._receiving = serve(self.receiver)
         firstcause_alerts.compile(slos, folder / "generated", time_scale=scale, receiver=received)
-        self.port, self.alertmanager_port = free_port(), 0
+        self.port, self.alertmanager_port = port or free_port(), 0
         try:
             self._start_alertmanager()
-            self._configure(scraped.removeprefix("http://"))
-            self._fill(slos, scale)
+            self._configure(targets)
+            self._fill(slos, scale, per_second)
             self.start_prometheus()
         except BaseException:
             self.close()
@@ -138,32 +147,39 @@ class Chain:
         )  # fmt: skip
         self._ready(self.alertmanager_port)
 
-    def _configure(self, target: str) -> None:
+    def _configure(self, targets: Sequence[str]) -> None:
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": ["generated/rules.yml"],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager_port}"]}]}]},
-            "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": [target]}]}],
+            "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": list(targets)}]}],
         }
+        if not targets:
+            config |= PUSHED
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
 
-    def _fill(self, slos: Path, scale: float) -> None:
+    def _fill(self, slos: Path, scale: float, per_second: float) -> None:
         """History as long as the longest window that pages: with less, it would page too early."""
         labels = {"deployment_environment_name": "demo", "service_instance_id": "history"}
         past = history.openmetrics(
             firstcause_alerts.load(slos.read_text()),
-            until=time.time(), seconds=6.5 * 3600 / scale, step_s=1, per_second=40, labels=labels,
+            until=time.time(), seconds=6.5 * 3600 / scale, step_s=1, per_second=per_second, labels=labels,
         )  # fmt: skip
         (self.folder / "history.txt").write_text(past)
         command = [self._programs["promtool"], "tsdb", "create-blocks-from", "openmetrics", "history.txt", "data"]
         subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
 
     def start_prometheus(self) -> None:
+        """Start it on the data that there are; `started_at` says when, since the epoch."""
+        self.started_at = time.time()
         self._start(
             "prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",
-            f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.listen-address=127.0.0.1:{self.port}", *self._receives(),
         )  # fmt: skip
         self._ready(self.port)
+
+    def _receives(self) -> list[str]:
+        return ["--web.enable-otlp-receiver"] if "otlp:" in (self.folder / "prometheus.yml").read_text() else []
 
     def _start(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
@@ -220,7 +236,6 @@ class Chain:
             process.terminate()
         for process in self._processes.values():
             process.wait(30)
-        self._exporting.shutdown()
         self._receiving.shutdown()
 
 
@@ -228,9 +243,10 @@ class Chain:
 def chain(
     folder: Path, programs: dict[str, Path], slos: Path, exporter: Exporter, scale: float = SCALE
 ) -> Iterator[Chain]:
-    """Both programs for the length of a test."""
-    found = Chain(folder, programs, slos, exporter, scale)
+    """Both programs over an exporter, for the length of a test."""
+    scraped, exporting = serve(lambda _path, _body: exporter.text())
     try:
-        yield found
+        with contextlib.closing(Chain(folder, programs, slos, [scraped.removeprefix("http://")], scale=scale)) as found:
+            yield found
     finally:
-        found.close()
+        exporting.shutdown()

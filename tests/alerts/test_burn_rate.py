@@ -37,6 +37,12 @@ def test_four_weeks_keep_the_windows_and_change_the_factors() -> None:
     assert ["13.44", "5.6", "2.8", "0.9333"] == [str(pair.factor) for pair in pairs_for(28 * DAY_S)]
 
 
+def test_a_week_has_windows_in_proportion() -> None:
+    """7/30 of the month's, with the same factors."""
+    found = [(pair.name, str(pair.factor)) for pair in pairs_for(7 * DAY_S)]
+    assert [("14m/70s", "14.4"), ("84m/7m", "6"), ("336m/28m", "3"), ("1008m/84m", "1")] == found
+
+
 @pytest.mark.parametrize(
     ("pair", "ratio", "detected", "reset"),
     [(0, 1.0, "52 s", "4 min 56 s"), (1, 1.0, "2 min 10 s", "29 min 49 s"), (0, 0.15, "5 min 46 s", "4 min 31 s")],

@@ -14,6 +14,27 @@ from firstcause_alerts.__main__ import main
 from .conftest import SLOS
 from .specs import AVAILABILITY, COUNT, LATENCY, TARGETS, slo
 
+POLICY = """  alertPolicies:
+    - spec:
+        conditions:
+          - spec: {severity: page, condition: {kind: burnrate, threshold: 5, lookbackWindow: 2h, alertAfter: 0m}}
+        notificationTargets: [{targetRef: pager}]
+"""
+UNUSED = """
+---
+apiVersion: openslo/v1
+kind: SLI
+metadata: {name: nobodys}
+spec: {ratioMetrik: {}}
+"""
+SERVICE = """
+---
+apiVersion: openslo/v1
+kind: Service
+metadata: {name: shop, annotations: {firstcause.dev/runbooks: "{{ .Labels }}"}}
+spec: {}
+"""
+
 
 def problems(text: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
@@ -66,6 +87,16 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         ("\n".join(["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]), "unfolds to more"),
         ("x: " + "[" * 5000, "no YAML"),
         ("x: " + "y" * 10_000_000, "10.0 MB of YAML"),
+        (slo(objective="target: 0.999, compositeWeight: 2"), "compositeWeight is not supported"),
+        (slo(labels="owner: '{{ .Labels }}', role: journey"), "has the owner '{{ .Labels }}'"),
+        (slo(service="'a b'"), "has the service 'a b'"),
+        (slo(service="'{{x}}'"), "has the service '{{x}}'"),
+        (slo(more=POLICY.replace("kind: burnrate", "kind: burnrate, op: lte")), "op='lte' is not supported"),
+        (slo(more=POLICY.replace("targetRef: pager", "spec: {target: webhook}")), "spec is not supported (a target"),
+        (slo(more=POLICY.replace("severity: page", "severity: page, colour: red")), "colour is no key"),
+        (slo() + UNUSED, "ratioMetrik is no key of OpenSLO v1 here: did you mean ratioMetric?"),
+        (slo() + SERVICE, "firstcause.dev/runbooks='{{ .Labels }}', which is no address"),
+        (slo().replace('=~"5.."', '=~"(?!2)..."'), "which Prometheus does not know"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_named(broken: str, said: str) -> None:
@@ -82,6 +113,13 @@ def test_what_cannot_work_is_named(broken: str, said: str) -> None:
         (slo().replace("bad:", "good:").replace('=~"5.."', '!~"4.."'), "good events include answers of 5xx"),
         (slo(indicator=LATENCY.replace("server_request", "client_request"), objective="op: lte, value: 0.3, target: 0.99"),
          "0.3 s is no bucket edge"),
+        (slo(indicator=LATENCY, objective="op: lte, value: 0.6, target: 0.99")
+         + slo("faster", LATENCY, "op: lte, value: 0.2, target: 0.95"), "SLO shop: 0.6 s is no bucket edge"),
+        (slo().replace("bad:", "good:").replace('=~"5.."', '!~"500|502|504"'), "good events include answers of 5xx"),
+        (slo().replace(COUNT, "nginx_requests").replace("http_response_status_code", "status").replace("bad:", "good:")
+         .replace('=~"5.."', '!~"4.."'), 'add status!~"5.." to good'),
+        (slo().replace('=~"5.."', '!~"4.."'), "bad events include answers of 200"),
+        (slo().replace('service_name="shop"}', 'service_name="shop",http_route="/a,b"}'), "cannot be told to the SDK"),
         (slo(indicator=AVAILABILITY.replace('service_name="shop",', "")), "names no service"),
         (slo().replace("  labels: {owner", "  annotations: {firstcause.dev/maintenance: someday}\n  labels: {owner"), "maintenance"),
     ],
@@ -101,17 +139,9 @@ def test_nobody_to_notify_is_a_problem() -> None:
 
 def test_a_policy_replaces_the_four_pairs() -> None:
     """Its condition is a pair of windows; waiting before an alert is refused."""
-    policy = """  alertPolicies:
-    - spec:
-        conditions:
-          - spec:
-              severity: page
-              condition: {kind: burnrate, threshold: 5, lookbackWindow: 2h, alertAfter: 0m}
-        notificationTargets: [{targetRef: pager}]
-"""
-    (found,) = load(slo(objective="target: 0.9", more=policy) + TARGETS).slos
+    (found,) = load(slo(objective="target: 0.9", more=POLICY) + TARGETS).slos
     assert [("page", "2h/10m", "5.0")] == [(pair.tier, pair.name, str(pair.factor)) for pair in found.pairs]
-    refused = problems(slo(more=policy.replace("0m", "5m")) + TARGETS)
+    refused = problems(slo(more=POLICY.replace("0m", "5m")) + TARGETS)
     assert any("alertAfter" in problem and "short window" in problem for problem in refused)
 
 
@@ -131,6 +161,61 @@ def test_a_broken_file_ends_with_2_and_writes_nothing(tmp_path: Path, capsys: py
     assert "slos.yml:24:" in capsys.readouterr().err
     assert ["slos.yml"] == [path.name for path in tmp_path.iterdir()]
     assert 2 == main(["check", str(tmp_path / "none.yml")])
+
+
+def test_check_tells_everything_that_is_wrong_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read and what cannot work, of six objectives in one run: each with file, line and fix."""
+    broken = {
+        "unreadable": (slo("unreadable").replace("budgetingMethod", "budgetMethod"), "budgetMethod is no key"),
+        "unreachable": (slo("unreachable", objective="target: 0.9"), "14.4 × 0.1 = 1.44 is no possible error ratio"),
+        "success": (slo("success").replace("bad:", "good:").replace('=~"5.."', '!~"4.."'), 'add http_response_status_code!~"5.."'),
+        "edge": (slo("edge", LATENCY.replace("_server_", "_client_"), "op: lte, value: 0.3, target: 0.99"), "use 0.25, 0.1, or histogram: native"),
+        "scrape": (slo("scrape", period="5d"), "scrape every 25 s or oftener"),
+        "labels": (slo("labels", AVAILABILITY.replace('service_name="shop",', "")), 'add service_name="shop"'),
+    }  # fmt: skip
+    file = tmp_path / "slos.yml"
+    file.write_text("".join(text for text, _said in broken.values()) + TARGETS)
+    lines = file.read_text().splitlines()
+    assert 2 == main(["check", str(file), "--scrape", "30"])
+    said = capsys.readouterr().err.splitlines()
+    for name, (_text, fix) in broken.items():
+        (problem, *_more) = [line for line in said if fix in line]
+        path, number, _rest = problem.split(":", 2)
+        assert str(file) == path
+        assert f"  name: {name}" in "\n".join(lines[max(0, int(number) - 30) : int(number) + 10])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x: " + b"y" * 10_000_000,
+        b"a: &a [x]\n" + b"\n".join(b"a%d: &a%d [%s]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 9)),
+        b"\x00\xff\xfe",
+        b"kind: [SLO]\nspec: 3\nmetadata: {name: {a: b}}",
+        b"[" * 900_000,
+        b"k: v\n" * 20_000,
+    ],
+    ids=["10 MB", "alias bomb", "binary", "wrong types", "nested", "one key again and again"],
+)  # fmt: skip
+def test_hostile_files_end_with_2_and_write_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """Each says file and line, in a message of a size that can be read."""
+    (tmp_path / "slos.yml").write_bytes(content)
+    for command in ("check", "compile", "explain", "test"):
+        assert 2 == main([command, str(tmp_path / "slos.yml")])
+        said = capsys.readouterr().err
+        assert "slos.yml:" in said
+        assert "Traceback" not in said
+        assert len(said) < 100_000
+    assert ["slos.yml"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_no_title_starts_a_template() -> None:
+    """Braces of the specification's own words do not survive, however many there are."""
+    rules = render(load(slo().replace("  name: shop", '  name: shop\n  displayName: "{{{ $labels }}} {"') + TARGETS))
+    assert "_ $labels _ _" in rules["rules.yml"]
+    assert "{{{" not in rules["rules.yml"]
 
 
 def test_a_bucket_and_its_count_are_a_latency() -> None:

@@ -114,10 +114,10 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
+    rendered = output.render(output.checked(options.slos, Timing()))
     promtool = options.promtool or shutil.which("promtool")
     if not promtool:
         raise ValueError("promtool is missing: put it on PATH (it comes with Prometheus), or name it with --promtool")
-    rendered = output.render(_load(options))
     with tempfile.TemporaryDirectory() as folder:
         output.write(rendered, Path(folder) / "generated")
         names = sorted(name for name in rendered if name.startswith("tests"))

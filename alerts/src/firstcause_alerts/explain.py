@@ -16,7 +16,9 @@ RUNS, DAYS = 10, 30
 
 def explain(slo: Slo, spec: Spec, per_hour: float) -> str:
     """Sentences, a table of the pairs, and what happens by chance at this traffic."""
-    return "\n".join([*_sentences(slo, spec), "", *_table(slo), "", *_levels(slo), "", _chance(slo, per_hour)])
+    return "\n".join(
+        [*_sentences(slo, spec), "", *_table(slo), "", *_levels(slo, per_hour), "", _chance(slo, per_hour)]
+    )
 
 
 def _sentences(slo: Slo, spec: Spec) -> list[str]:
@@ -59,11 +61,11 @@ def _row(slo: Slo, pair: Pair) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _levels(slo: Slo) -> list[str]:
+def _levels(slo: Slo, per_hour: float) -> list[str]:
     pages = [pair for pair in slo.pairs if pair.tier == PAGE]
     rows = [("bad events", "burn rate", "budget gone after", "pages after")]
     for ratio in RATIOS:
-        found = [at for pair in pages if (at := pair.detection_s(slo.budget, ratio)) is not None]
+        found = [at for pair in pages if (at := _paged_s(pair, slo, ratio, per_hour)) is not None]
         burn = ratio / float(slo.budget)
         rows.append(
             (
@@ -74,6 +76,13 @@ def _levels(slo: Slo) -> list[str]:
             )
         )
     return table(rows)
+
+
+def _paged_s(pair: Pair, slo: Slo, ratio: float, per_hour: float) -> float | None:
+    """When the formula is met and the guard has its bad events, on average; None when never both."""
+    detection = pair.detection_s(slo.budget, ratio)
+    guarded = 0 if slo.sampled else MIN_BAD / max(per_hour * ratio / 3600, 1e-9)
+    return None if detection is None or guarded > pair.long_s else max(detection, guarded)
 
 
 def _chance(slo: Slo, per_hour: float) -> str:

@@ -21,6 +21,9 @@ def openmetrics(
     """
     steps = int(seconds / step_s)
     named = [(_labelled(parse(one), labels), pace > 0) for one, pace in sorted(healthy(spec).items())]
+    # Objectives of the same requests name them by more or fewer labels; counted twice they would weigh twice.
+    growing = [set(series.matchers) | {series.name} for series, grows in named if grows]
+    named = [one for one in named if not any({*one[0].matchers, one[0].name} < other for other in growing)]
     lines = []
     for metric in sorted({series.name for series, _grows in named}):
         lines.append(f"# TYPE {metric} unknown")  # `counter` would ask for another name

@@ -15,7 +15,7 @@ LINES = (
     ("budget", "Budget"),
 )  # fmt: skip
 LINKS = (("cause_runbook", "Cause runbook"), ("runbook", "Runbook"), ("traces", "Traces"), ("dashboard", "Dashboard"))
-_HOSTILE = re.compile(r"[^\w ./:@,()=?+%{}|-]+")
+_HOSTILE = re.compile(r"[^\w ./:;@,()=?+%{}|-]+")
 _HOSTILE_LINK = re.compile(r"[^\w./:@,=?+%&#~-]+")
 
 

@@ -55,14 +55,19 @@ def _whole(good: Selector, every: Selector, window: str) -> str:
     """Good events, as if their counter had been there as long as that of all events, if it is there now.
 
     Buckets that vanish, or come back, in the middle of a window would make all events of the gap bad. Where the same
-    processes went on counting, their increase has the gap in it already.
+    processes went on counting from its begin to its end, their increase has the gap in it already.
     """
     ranged = good.over(window)
     seen = f"sum by ({ENV}) (count_over_time({every.over(window)}))"
     covered = f"clamp_min({seen} / on ({ENV}) sum by ({ENV}) (count_over_time({ranged})), 1)"
-    gone = f"count by ({ENV}) (last_over_time({ranged})) > on ({ENV}) count by ({ENV}) ({good})"
-    begun_anew = f"((sum by ({ENV}) (resets({ranged})) > 0) or on ({ENV}) ({gone}))"
-    factor = f"(({covered} and on ({ENV}) {begun_anew}) or on ({ENV}) ({seen} * 0 + 1))"
+    partial = (
+        # Restarts, and series that ended, in one pass over the window.
+        f"sum by ({ENV}) (resets({ranged}) + 1) > on ({ENV}) count by ({ENV}) ({good})",
+        f"count by ({ENV}) ({every} offset {window}) unless on ({ENV}) {good} offset {window}",
+        f"max by ({ENV}) (timestamp({good})) < on ({ENV}) max by ({ENV}) (timestamp({every}))",
+    )
+    either = f" or on ({ENV}) ".join(f"({one})" for one in partial)
+    factor = f"(({covered} and on ({ENV}) ({either})) or on ({ENV}) ({seen} * 0 + 1))"
     return f"({_increase(good, window)} * on ({ENV}) {factor} and on ({ENV}) {good})"
 
 

@@ -189,8 +189,8 @@ def ticket(slo: Slo, spec: Spec, pairs: tuple[Pair, ...]) -> dict[str, str]:
     what = " or ".join(f"{pair.factor:f} times over {window(pair.long_s)}" for pair in pairs)
     return {
         "title": f"{_text(slo.title, 80)}: its budget is being spent slowly",
-        "summary": f"The budget of {float(slo.target * 100):g} % in {words(slo.period_s)} burns more than {what}; "
-        f"at this rate it does not last. Owner {_text(slo.owner, 40)}.",
+        "summary": f"The budget of {float(slo.target * 100):g} % in {words(slo.period_s)} burns more than {what}. "
+        f"At this rate it does not last. Owner {_text(slo.owner, 40)}.",
         "budget": _budget(slo),
         "runbook": f"{runbooks(spec, slo.service)}/SLOSlowBurn.md",
     }
