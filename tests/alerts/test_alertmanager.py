@@ -113,13 +113,14 @@ def test_everybody_is_told_when_it_is_resolved(config: dict[str, Any]) -> None:
     assert {"on-call": True, "page-channel": True, "ticket-mail": True, "heartbeat": False} == told
 
 
-def test_planned_maintenance_mutes_its_own_objective(config: dict[str, Any]) -> None:
-    """The report's pages on Sunday nights, nothing else."""
-    assert {"maintenance-report-availability", "maintenance-report-latency"} == {
-        i["name"] for i in config["time_intervals"]
-    }
+def test_planned_maintenance_mutes_its_own_objective() -> None:
+    """Its pages on Sunday nights, and nobody else's."""
+    muting = '  annotations: {firstcause.dev/maintenance: "sunday 02:00-04:00 Europe/Berlin"}\n  labels: {owner'
+    documents = slo("other") + slo("nightly").replace("  labels: {owner", muting)
+    config = yaml.safe_load(render(documents)["alertmanager.yml"])
+    assert ["maintenance-nightly"] == [interval["name"] for interval in config["time_intervals"]]
     muted = [child for route in config["route"]["routes"] for child in route.get("routes", ())]
-    assert {'slo="report-availability"', 'slo="report-latency"'} == {child["matchers"][0] for child in muted}
+    assert {'slo="nightly"'} == {child["matchers"][0] for child in muted}
     assert all(child["mute_time_intervals"] for child in muted)
 
 

@@ -151,7 +151,10 @@ def _incident(slo: Slo, _spec: Spec, timing: Timing) -> Iterator[Rule]:
 
 def _paging(slo: Slo, timing: Timing) -> Rule:
     """1 while it pages, 0 while it does not, nothing where nothing was measured for the length of a long window."""
-    burning = f"max by ({ENV}) ({_at(slo, 'slo:pair')[:-1]},tier={quote(PAGE)}}}) > bool 0"
+    pair, fast = _at(slo, "slo:pair")[:-1], paging(slo)[0]
+    # The fastest pair ends within minutes: near its limit it would page, end and page again.
+    kept = f"max_over_time({pair},pair={quote(fast.name)}}}[{timing(fast.short_s)}])"
+    burning = f"max by ({ENV}) ({pair},tier={quote(PAGE)}}} or {kept}) > bool 0"
     counts = (_at(slo, f"slo:{what}:increase", s) for s in fast_windows(slo) for what in ("total", "bad"))
     windows = f" and on ({ENV}) ".join(counts)
     known = f"count by ({ENV}) (last_over_time({slo.events.over(timing(paging(slo)[0].long_s))}))"
