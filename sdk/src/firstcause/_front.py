@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .diagnosis.ledger import FRAME, Frame, close_frame, leave, open_frame, stamp
 from .diagnosis.unit import current_unit
@@ -32,9 +33,24 @@ def configure(service: str | None = None, *, app: Any = None, **settings: Any) -
 
 def get_logger(name: str | None = None) -> structlog.stdlib.BoundLogger:
     """A structlog logger whose lines carry service, trace, request, session and (hashed) user ids."""
-    from .logs import get_logger as make
+    try:
+        from .logs import get_logger as make
 
-    return make(name)
+        return make(name)
+    except ImportError:
+        if sys.is_finalizing():  # a destructor of the host's, when nothing can be imported any more
+            return cast("structlog.stdlib.BoundLogger", _Silent())
+        raise
+
+
+class _Silent:
+    """A logger that says nothing, whatever is called."""
+
+    def __getattr__(self, _name: str) -> _Silent:
+        return self
+
+    def __call__(self, *_args: Any, **_fields: Any) -> _Silent:
+        return self
 
 
 def identify(*, user: str | None = None, session: str | None = None) -> None:

@@ -8,6 +8,7 @@ lost silently.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from types import TracebackType
 
@@ -78,7 +79,7 @@ def report(place: str, error: BaseException) -> bool:
     if not isinstance(error, Exception):
         return False
     count("firstcause.self.errors", place=place)
-    if place not in _seen and len(_seen) < 1000:
+    if place not in _seen and len(_seen) < 1000 and not sys.is_finalizing():
         _seen.add(place)
         _log.warning("telemetry error in %s, the application is not affected: %r", place, error)
     return not _strict

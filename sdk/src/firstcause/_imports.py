@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -42,6 +43,19 @@ def _tell(module: ModuleType, seen: Sequence[Seen]) -> None:
     for each in seen:
         with guard(f"imports.{module.__name__}"):
             each(module)
+
+
+def finish(names: Sequence[str]) -> None:
+    """Import what threads may be importing right now, so that a fork takes no half of a module along.
+
+    A child has only the thread that forked: what another had begun nobody finishes, and whoever imports it
+    in the child waits for ever, the host too.
+    """
+    from ._guard import guard
+
+    for name in names:
+        with guard("imports.fork"):
+            import_module(name)  # waits for whoever is at it
 
 
 class _Finder(MetaPathFinder):

@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from . import _gevent, _guard
+from . import _gevent, _guard, _imports
 from ._config import Config
 from ._exit import Exit
 from ._recorder import Recorder
@@ -91,7 +91,7 @@ def _start(config: Config) -> None:
         setup.warnings.append("switched off by OTEL_SDK_DISABLED")
         return
     _state.recorder = _build(config, setup)
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
     _state.exit = Exit(flush, shutdown, config.shutdown_s, lambda: WATCH.in_flight)
     _state.exit.install()
     _gevent.install(setup, _after_fork, _refuse)
@@ -112,6 +112,7 @@ def _build(config: Config, setup: Setup) -> Recorder:
         config, provider, Mesh(config.mesh_key, config.mesh_hosts), metrics, Canonical(config.service, lines, sink)
     )
     _state.forked += [lambda: _new_resource(provider), _state.telemetry.after_fork, WATCH.after_fork]
+    _state.forked.append(lambda: _fresh_locks(made))
     _adapters(made, setup)
     return made
 
@@ -307,6 +308,20 @@ def _guard_config(app: Any) -> Exception:
     return ConfigError([f"app={type(app).__name__!r} is not known: pass one of FastAPI, Starlette, Flask or Django"])
 
 
+LATE = (
+    "http.client", "email.utils", "traceback", "orjson", "structlog", "prometheus_client.exposition",
+    "firstcause.logs.redaction", "firstcause.metrics.otlp", "firstcause.metrics.protobuf",
+    "firstcause.metrics.exposition", "firstcause.metrics.group", "firstcause.metrics.snapshot",
+    "firstcause.trace.readable",
+)  # fmt: skip
+"""What we import when it is first needed, in threads of ours or of the host's."""
+
+
+def _before_fork() -> None:
+    if threading.active_count() > 1:
+        _imports.finish(LATE)
+
+
 def _after_fork() -> None:
     _guard.after_fork()
     _state.lock = threading.RLock()
@@ -327,6 +342,15 @@ def _new_resource(provider: Any) -> None:
     for attributes in (_state.resource, provider.resource_attributes):
         attributes["service.instance.id"] = new
     provider._resource = None
+
+
+def _fresh_locks(made: Recorder) -> None:
+    """Diagnosis has locks too, which a thread may have held that the child does not have."""
+    from .diagnosis.holders import WAITS
+
+    for owner in (made.baselines, WAITS):
+        owner._lock = threading.Lock()
+    WAITS._going.clear()
 
 
 def _refuse() -> None:

@@ -23,6 +23,19 @@ def test_lines_are_written_in_order() -> None:
     assert b"".join(b"%d\n" % n for n in range(100)) == stream.getvalue()
 
 
+def test_the_end_may_come_while_lines_are_gathered() -> None:
+    """What has left the queue is written all the same; what has not is counted."""
+    _guard.reset_self_counts()
+    lines = Lines(io.BytesIO())
+    lines._piece = 1
+    lines._queue.extend([b"a", b"b", b"c"])
+    pieces = lines._pieces()
+    assert (b"a", 1) == next(pieces)
+    lines.abandon()
+    assert [(b"b", 1)] == list(pieces)
+    assert [n for (name, _), n in _guard.self_counts().items() if name == "firstcause.self.dropped"]
+
+
 def test_a_blocked_pipe_drops_and_counts() -> None:
     """A pipe that nobody reads fills the queue; more is dropped, counted, and never waited for."""
     _guard.reset_self_counts()

@@ -139,3 +139,33 @@ def test_custom_metrics_are_valid_openmetrics(meters: LazyMeterProvider, metrics
     text = Exposition(metrics).render(OPENMETRICS)[1].decode()
     found = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
     assert {"a", "empty"} <= {family.name for family in found}
+
+
+def test_what_the_sdk_would_raise_the_host_does_not_get(meters: LazyMeterProvider, metrics: Metrics) -> None:
+    """A name that cannot be gives an instrument that does nothing; an attribute that raises costs its measurement."""
+
+    class Nasty:
+        def __hash__(self) -> int:
+            raise RuntimeError("on purpose")
+
+    meter = meters.get_meter("host")
+    assert meter is meters.get_meter("host")
+    meter.create_counter("no such name").add(1)
+    orders = meter.create_counter("orders")
+    orders.add(1, {"customer": Nasty()})  # type: ignore[dict-item]
+    orders.add(2)
+    assert 2 == value(metrics, "orders_total")
+
+
+def test_a_child_has_locks_of_its_own(meters: LazyMeterProvider, metrics: Metrics) -> None:
+    """Those of the SDK that were held at the fork are free, also in an instrument's series."""
+    orders = meters.get_meter("host").create_counter("orders")
+    orders.add(1)
+    storages = meters.provider()._measurement_consumer._reader_storages
+    held = [storages[reader]._lock for reader in storages]
+    held += [match._lock for reader in storages for views in storages[reader]._instrument_view_instrument_matches.values() for match in views]
+    for lock in held:
+        lock.acquire()
+    meters.after_fork()
+    orders.add(2)
+    assert 3 == value(metrics, "orders_total")

@@ -180,6 +180,6 @@ def test_storage_is_that_of_the_living(tmp_path: Path) -> None:
 def test_uvicorn_workers_count_together_without_being_told(tmp_path: Path) -> None:
     """`uvicorn --workers` spawns: its workers find each other by their parent."""
     with shop(UVICORN_ALONE, tmp_path) as served:
-        served.ask(60)
+        while len(served.pids) < 2:  # the second is up a little later
+            served.ask(10)
         served.agrees()
-        assert 2 == len(served.pids)

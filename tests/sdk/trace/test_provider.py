@@ -300,6 +300,17 @@ def test_stock_id_generator() -> None:
     assert (9, 7) == (span.trace_id, span.span_id)
 
 
+def test_ids_that_a_generator_fails_to_give_are_ours() -> None:
+    """A generator that raises costs nobody a span."""
+
+    class Failing(RandomIdGenerator):
+        def generate_span_id(self) -> int:
+            raise RuntimeError("on purpose")
+
+    span = Collected(id_generator=Failing()).tracer.start_span("x")
+    assert span.get_span_context().is_valid
+
+
 def test_ids_differ_in_a_forked_child() -> None:
     """A forked worker does not repeat the ids of its parent, and its spans still end."""
     made = Collected()
@@ -410,7 +421,7 @@ def test_a_client_span_opens_a_frame_and_is_classified_at_its_end() -> None:
         span.set_attributes({"db.system.name": "postgresql", "db.namespace": "shop", "db.query.summary": "SELECT o"})
         span.end()
         shares = ledger.finish(perf_counter_ns())
-    assert {"app", "db:postgresql/shop"} == set(shares)
+    assert {"app", "db:postgresql/shop"} == set(shares) - {"runtime:runqueue"}  # of a busy machine
     assert "SELECT o" == span.opened.detail
 
 

@@ -51,13 +51,16 @@ def _http(way: Otlp, resource: Mapping[str, Any], encode: Any) -> SignalExport[A
 def _grpc_spans(way: Otlp) -> Callable[[], Any]:
     from importlib import import_module
 
-    return lambda: import_module(f"{_GRPC}.trace_exporter").OTLPSpanExporter(**_grpc_options(way))
+    # Imported now: its module starts threads, which at the interpreter's end is too late.
+    kind = import_module(f"{_GRPC}.trace_exporter").OTLPSpanExporter
+    return lambda: kind(**_grpc_options(way))
 
 
 def _grpc_logs(way: Otlp) -> Callable[[], Any]:
     from importlib import import_module
 
-    return lambda: import_module(f"{_GRPC}._log_exporter").OTLPLogExporter(**_grpc_options(way))
+    kind = import_module(f"{_GRPC}._log_exporter").OTLPLogExporter
+    return lambda: kind(**_grpc_options(way))
 
 
 def _grpc_options(way: Otlp) -> dict[str, Any]:

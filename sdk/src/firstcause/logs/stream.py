@@ -98,7 +98,10 @@ class Lines:
         queue, piece, size = self._queue, list[bytes](), 0
         for _ in range(len(queue)):
             self._writing = len(piece) + 1  # before it leaves the queue: `flush` must not miss it
-            line = queue.popleft()
+            try:
+                line = queue.popleft()
+            except IndexError:  # abandoned meanwhile
+                break
             if piece and size + len(line) > self._piece:
                 yield b"".join(piece), len(piece)
                 piece, size = [], 0
@@ -147,4 +150,4 @@ def _piece(stream: BinaryIO) -> int:
         mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError, AttributeError):
         return 1 << 20
-    return 1 << 20 if stat.S_ISREG(mode) else ATOMIC
+    return ATOMIC if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else 1 << 20

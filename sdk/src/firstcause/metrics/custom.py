@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import wraps
 from typing import Any, cast
 
 import orjson
 from opentelemetry import metrics as api
 
-from .._guard import count, guard
+from .._guard import count, guard, report
 from ..conventions import BY_NAME, SECONDS
 from ..logs.redaction import redact_attributes
 from .buckets import SCHEMA, Buckets, Exponential
@@ -49,7 +50,7 @@ class LazyMeterProvider(api.MeterProvider):
     ) -> api.Meter:
         """See OpenTelemetry."""
         meter: api.Meter = self.provider().get_meter(name, version, schema_url, attributes)
-        return meter
+        return _forgiving(meter)
 
     def provider(self) -> Any:
         """The SDK's provider, made now if need be."""
@@ -85,6 +86,8 @@ class LazyMeterProvider(api.MeterProvider):
         """In the child."""
         self._lock = threading.RLock()
         self._inherited = self._before_fork
+        with guard("metrics.custom"):
+            _renew_locks(self._made)
 
 
 def _provider(resource: Mapping[str, Any], awake: Callable[[], None], *, explicit: bool) -> tuple[Any, Any]:
@@ -122,6 +125,44 @@ def _by_advice(*, explicit: bool) -> Any:
     return ByAdvice()
 
 
+def _renew_locks(made: Any) -> None:
+    """Fresh locks for the SDK's objects: a thread that is not in the child may have held theirs."""
+    kinds = (type(threading.Lock()), type(threading.RLock()))
+    seen, todo = set(), [made]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            todo += item.values()
+        elif isinstance(item, (list, tuple, set)):
+            todo += item
+        elif type(item).__module__.startswith("opentelemetry.sdk.metrics") and id(item) not in seen:
+            seen.add(id(item))
+            held = getattr(item, "__dict__", {})
+            for name, value in held.items():
+                if isinstance(value, kinds):
+                    setattr(item, name, threading.RLock() if isinstance(value, kinds[1]) else threading.Lock())
+            todo += held.values()
+
+
+def _forgiving(meter: api.Meter) -> api.Meter:
+    """`meter`, giving an instrument that does nothing where the SDK would raise, as without us."""
+    if "create_counter" not in vars(meter):
+        nothing = api.NoOpMeter(meter.name)
+        for name in [name for name in dir(api.Meter) if name.startswith("create_")]:
+            setattr(meter, name, _forgiven(getattr(meter, name), getattr(nothing, name)))
+    return meter
+
+
+def _forgiven(create: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(create)
+    def made(*args: Any, **named: Any) -> Any:
+        with guard("metrics.instrument"):
+            return create(*args, **named)
+        return instead(*args, **named)
+
+    return made
+
+
 class _Bounded:
     """Takes secrets out of attribute sets, folds those beyond `MAX_SERIES` of an instrument into one.
 
@@ -133,6 +174,14 @@ class _Bounded:
         self._seen: dict[Any, dict[Any, Mapping[str, Any] | None]] = {}
 
     def __call__(self, measurement: Any, *rest: Any) -> None:
+        """Take one measurement; what an attribute of the host's raises is swallowed and counted."""
+        try:
+            self._take(measurement, *rest)
+        except Exception as error:  # the guard as a plain handler: this is a hot path
+            if not report("metrics.measurement", error):
+                raise
+
+    def _take(self, measurement: Any, *rest: Any) -> None:
         seen = self._seen.get(measurement.instrument)
         if seen is None:
             if len(self._seen) >= MAX_INSTRUMENTS:

@@ -62,8 +62,8 @@ class TracerProvider(api.TracerProvider):
         self.new_trace_id: Callable[[], int] = new_trace_id
         self._random = RANDOM
         if id_generator is not None:
-            self.new_span_id = id_generator.generate_span_id
-            self.new_trace_id = id_generator.generate_trace_id
+            self.new_span_id = _sure(id_generator.generate_span_id, new_span_id)
+            self.new_trace_id = _sure(id_generator.generate_trace_id, new_trace_id)
             self._random = RANDOM if getattr(id_generator, "is_trace_id_random", bool)() else 0
         self._resource: Any = None
 
@@ -279,6 +279,17 @@ class TracerProvider(api.TracerProvider):
             return
         root.flags |= SAMPLED
         root.kept.export(self._export)
+
+
+def _sure(given: Callable[[], int], own: Callable[[], int]) -> Callable[[], int]:
+    """The host's generator of ids, and ours for those that it fails to give."""
+
+    def new() -> int:
+        with guard("provider.ids"):
+            return given()
+        return own()
+
+    return new
 
 
 class Tracer(api.Tracer):
