@@ -165,5 +165,8 @@ def _alone(program: Program) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or PROGRAMS:
-        print(find(wanted))
+    try:
+        for wanted in sys.argv[1:] or PROGRAMS:
+            print(find(wanted))
+    except ProgramMissingError as missing:
+        sys.exit(str(missing))

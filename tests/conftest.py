@@ -20,6 +20,8 @@ PARTS = (
     "sdk/testing/test_plugin.py", "checks/test_gates.py",
 )  # fmt: skip
 """Whose tests start a server or a program: the unit part does without them."""
+ALONE = ("alerts/test_live.py", "e2e", "second_shop")
+"""Whose tests watch what happens under load: anything beside them would be a neighbour that they name."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,3 +30,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(HERE)
         if any(place.is_relative_to(part) for part in PARTS):
             item.add_marker(pytest.mark.parts)
+        if any(place.is_relative_to(part) for part in ALONE):
+            item.add_marker(pytest.mark.alone)

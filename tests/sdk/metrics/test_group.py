@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +63,28 @@ def counting(folder: Path, times: int, **given: object) -> Callable[[], None]:
         publish(metrics)
 
     return work
+
+
+def test_a_fork_takes_no_lock_of_the_folder_along(tmp_path: Path) -> None:
+    """Whoever forks while a thread folds waits for it: a child that held the lock would stop every scrape."""
+    folder, holds, go = Group(str(tmp_path), fold), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with folder._locked(fcntl.LOCK_EX):
+            holds.set()
+            go.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(10)
+    threading.Timer(0.1, go.set).start()  # without waiting the fork would come before
+    child = Child(lambda: None)
+    holder.join(10)
+    try:
+        with Group(str(tmp_path), fold)._locked(fcntl.LOCK_EX):
+            pass
+    finally:
+        child.kill()
 
 
 def test_the_living_and_the_killed_are_counted_alike(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +25,25 @@ FOLDED = "folded.arena"
 SOURCE, STATE = "source", "state"
 """Keys of the folded arena's own records: which files are already in it, and their cold state."""
 WAIT_S = 2.0
+_unforked = threading.RLock()
+"""Held while a lock of a file is: a child forked meanwhile would hold it too, and for as long as it lives."""
 LARGEST_STATE = 4 << 20
+
+
+def _before_fork() -> None:
+    _unforked.acquire()
+
+
+def _after_fork() -> None:
+    _unforked.release()
+
+
+def _in_child() -> None:
+    global _unforked
+    _unforked = threading.RLock()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 class Member(NamedTuple):
@@ -157,24 +176,26 @@ class Group:
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        fd = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = time.monotonic() + WAIT_S
-            while not _try(fd, how):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{self.folder} is locked for more than {WAIT_S:.0f} s")
-                time.sleep(0.002)
-            yield
-        finally:
-            os.close(fd)
+        with _unforked:
+            fd = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                deadline = time.monotonic() + WAIT_S
+                while not _try(fd, how):
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"{self.folder} is locked for more than {WAIT_S:.0f} s")
+                    time.sleep(0.002)
+                yield
+            finally:
+                os.close(fd)
 
     def lead(self) -> int:
         """A descriptor that makes its holder the one that pushes for all; -1 while somebody else has it."""
-        fd = os.open(self._path("leader"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if _try(fd, fcntl.LOCK_EX):
-            return fd
-        os.close(fd)
-        return -1
+        with _unforked:
+            fd = os.open(self._path("leader"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _try(fd, fcntl.LOCK_EX):
+                return fd
+            os.close(fd)
+            return -1
 
     def born_ns(self) -> int:
         """When the first of the group began to count, the same for all."""
