@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-PACKAGES = ("sdk/src/firstcause", "rum/src/firstcause_rum", "demo_app", "bench", "checks", "docs")
+PACKAGES = (
+    "sdk/src/firstcause", "rum/src/firstcause_rum", "alerts/src/firstcause_alerts", "demo_app", "bench", "checks",
+    "docs",
+)  # fmt: skip
 MEDIAN_BODY = 8
 MODULE_LINES = 500
 LONG_BODY = 40

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TYPED = ("sdk/src", "rum/src", "demo_app", "bench", "checks", "docs")
+TYPED = ("sdk/src", "rum/src", "alerts/src", "demo_app", "bench", "checks", "docs")
 
 
 def lint(root: Path) -> list[str]:
@@ -30,7 +30,8 @@ def generated(root: Path) -> list[str]:
 
 def complaints(root: Path, module: str, *arguments: str) -> list[str]:
     """The lines of `python -m module …` when it fails; a failure without a line is one too."""
-    environment = os.environ | {"PYTHONPATH": f"{root / 'sdk' / 'src'}:{root / 'rum' / 'src'}:{root}", "NO_COLOR": "1"}
+    path = os.pathsep.join(str(root / part) for part in ("sdk/src", "rum/src", "alerts/src", "."))
+    environment = os.environ | {"PYTHONPATH": path, "NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=root,

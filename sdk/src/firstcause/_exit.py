@@ -87,6 +87,9 @@ class Exit:
             signal.signal(signal.SIGTERM, self._terminated)
 
     def _terminated(self, number: int, _frame: Any) -> None:
+        if os.getpid() == 1:  # the first process of a container: the kernel spares it, with us as without
+            self.flushed()
+            return
         signal.signal(number, signal.SIG_DFL)  # first: who asks twice does not want to wait
         self.over()
         os.kill(os.getpid(), number)

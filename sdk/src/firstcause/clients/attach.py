@@ -60,7 +60,7 @@ def instrument_all() -> list[str]:
     if _finder is None:
         _finder = _Finder()
         sys.meta_path.insert(0, _finder)
-    return ["threads", *dict.fromkeys(filter(None, lines))]
+    return list(dict.fromkeys(["threads", *filter(None, lines)]))
 
 
 def uninstrument_all() -> None:
