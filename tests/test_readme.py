@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def test_every_verb_named_in_a_readme_exists(target: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_named_in_a_readme_exists(module: str) -> None:
     """`python -m` finds it, without running it."""
-    path = ROOT / module.replace(".", "/")
-    assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+    found = find_spec(module)
+    assert found is not None
+    assert found.submodule_search_locations is None or find_spec(f"{module}.__main__") is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
