@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 from pathlib import Path
@@ -52,9 +53,13 @@ RUN = {
 
 
 def _row(command: list[str]) -> None:
+    # A worker of uvicorn that has served its number hangs up on whom it has accepted: nobody asked it anything.
+    hangs_up = (ConnectionResetError,) if "--limit-max-requests" in command else ()
     with sink() as collector, Served(command, collector.url, APPS) as server:
         for number in range(REQUESTS):
-            assert 200 == server.get(f"/items/{number}")[0]
+            with contextlib.suppress(*hangs_up):
+                assert 200 == server.get(f"/items/{number}")[0]
+        assert len(server.asked) > REQUESTS / 2
         took_s = server.terminate()
         asked = sorted(server.asked)
         output = server.output()
