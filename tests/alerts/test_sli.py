@@ -90,6 +90,9 @@ def test_what_is_no_fault_pages_nobody(promtool: Path, tmp_path: Path, why: str,
         ("one NaN in a counter of failures only", {ALL_: "0+60x50", FAILED_: "0+30x20 NaN 660+30x30"}),
         ("NaN in one of two bad series", {OK_: "0+30x50", BAD_: "0+30x20 NaN 660+30x30", BAD_.replace("500", "503"): "0x50"}),
         ("a restart of the service", {OK_: "0+30x20 0+30x30", BAD_: "0+30x20 0+30x30"}),
+        # Longer than the fastest pair is held for by itself
+        ("a gap of 25 minutes", {OK_: "0+30x15 _x25 1230+30x10", BAD_: "0+30x15 _x25 1230+30x10"}),
+        ("NaN for a quarter of an hour among the bad", {OK_: "0+30x50", BAD_: "0+30x20 NaN+0x14 1080+30x15"}),
     ],
 )  # fmt: skip
 def test_a_page_stays_one_page(promtool: Path, tmp_path: Path, why: str, series: Series) -> None:
