@@ -73,7 +73,7 @@ class _Finder(MetaPathFinder):
         finally:
             _busy.name = ""
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, name)
+            spec.loader = AtEnd(spec.loader, lambda module: _tell(module, _waiting.pop(name, [])))
         return spec
 
 
@@ -88,11 +88,11 @@ def _found(
     return None
 
 
-class _Loader(Loader):
-    """The module's own loader, with one more thing to do at the end."""
+class AtEnd(Loader):
+    """A module's own loader, which calls `then(module)` after the module's code has run."""
 
-    def __init__(self, inner: Any, name: str) -> None:
-        self._inner, self._name = inner, name
+    def __init__(self, inner: Any, then: Seen) -> None:
+        self._inner, self._then = inner, then
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self._inner.create_module(spec)
@@ -103,7 +103,7 @@ class _Loader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._inner
         self._inner.exec_module(module)
-        _tell(module, _waiting.pop(self._name, []))
+        self._then(module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

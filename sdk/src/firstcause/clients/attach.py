@@ -6,12 +6,14 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from functools import partial
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._guard import count, guard
+from .._imports import AtEnd
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -115,31 +117,14 @@ class _Finder(MetaPathFinder):
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = _Loader(spec.loader, name)
+                spec.loader = AtEnd(spec.loader, partial(_imported, name))
                 return spec
         return None
 
 
-class _Loader(Loader):
-    """The library's own loader, with one more thing to do at the end."""
-
-    def __init__(self, inner: Any, name: str) -> None:
-        self._inner, self._name = inner, name
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._inner.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._inner
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._inner
-        self._inner.exec_module(module)
-        with guard("clients.import"):
-            if self._name in _OURS:
-                _put_on(_OURS[self._name], module)
-            else:
-                _put_on(ADAPTERS[self._name])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+def _imported(name: str, module: ModuleType) -> None:
+    with guard("clients.import"):
+        if name in _OURS:
+            _put_on(_OURS[name], module)
+        else:
+            _put_on(ADAPTERS[name])
