@@ -26,12 +26,14 @@ from .mesh.server_timing import PeerVerdict
 from .metrics import Metrics
 from .trace.context import format_traceparent
 from .trace.provider import TracerProvider
+from .trace.span import Common, ServerSpan
 
 KNOWN_NS = 10_000_000_000
 """How long a peer's last verdict stands in for holders that still wait for their answer."""
 PEERS = 256
 ROUTES = 512
 """Routes whose key, baseline and objective are kept ready; later ones are worked out each time."""
+STATUSES = 64
 PROBES = frozenset(("/health", "/healthz", "/ready", "/readyz", "/live", "/livez", "/ping", "/metrics"))
 WEBSOCKET = "websocket"
 SAY_NS = verdict.SAY_MS * 1_000_000
@@ -41,13 +43,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class _Route:
     """What judging needs of a method and route, worked out once."""
 
-    __slots__ = ("baseline", "key", "objective_ns", "probe", "span_name")
+    __slots__ = ("baseline", "endings", "key", "objective_ns", "probe", "span_name")
 
     def __init__(self, key: str, route: str, baseline: Baseline, objective_ns: int) -> None:
         self.key, self.baseline, self.objective_ns = key, baseline, objective_ns
         self.probe = route in PROBES
         # The method of a stranger's making is no part of a name.
         self.span_name = "HTTP " + route if key.startswith("_OTHER ") else key
+        self.endings: dict[int, Common] = {}
 
 
 class Recorder:
@@ -158,9 +161,16 @@ class Recorder:
     def finish(self, unit: Unit, status: int, *, gone: bool = False) -> None:
         """End a unit: settle, judge, and emit. Called once, at the last body byte or the exception."""
         now = perf_counter_ns()
-        unit.shares = unit.ledger.finish(now)
-        self._measure(unit, status, now)
-        route = self._route(unit)
+        ledger, span, memory = unit.ledger, unit.span, self._memory
+        unit.shares = ledger.finish(now)
+        unit.status, unit.wall_ns = status, ledger.wall
+        unit.first_byte_ns = (unit.first_byte or now) - ledger.start
+        unit.cpu_ns = max(0, thread_time_ns() - unit.cpu_start)
+        unit.memory_bytes = memory.bytes if now < memory.due else memory.read(now)
+        unit.trace_id, unit.span_id = span.trace_id, span.span_id
+        if not span.flags & 1:
+            unit.sampled = False
+        route = self._routes.get((unit.method, unit.route or unit.route_now())) or self._route(unit)
         if unit.kind != WEBSOCKET:
             unit.in_flight = WATCH.leave()
             self._judge(unit, route, gone)
@@ -170,21 +180,13 @@ class Recorder:
         self._canonical(unit)
         self._end_span(unit, route)
         # Without cycles a unit is freed as its last reference goes, and the collector has nothing to do.
-        unit.ledger.forget()
+        ledger.forget()
         unit.ledger, unit.find_route = ENDED, None
-
-    def _measure(self, unit: Unit, status: int, now: int) -> None:
-        ledger, span = unit.ledger, unit.span
-        unit.status, unit.wall_ns = status, ledger.wall
-        unit.first_byte_ns = (unit.first_byte or now) - ledger.start
-        unit.cpu_ns = max(0, thread_time_ns() - unit.cpu_start)
-        unit.memory_bytes = self._memory.read(now)
-        unit.trace_id, unit.span_id, unit.sampled = span.trace_id, span.span_id, span.flags & 1 == 1
 
     def _judge(self, unit: Unit, route: _Route, gone: bool) -> None:
         baseline = route.baseline
         judged = unit.first_byte_ns if unit.streamed else unit.wall_ns
-        if self._is_bad(unit, route):
+        if unit.broken or ((unit.status >= 400 or unit.failure is not None) and self._is_bad(unit, route)):
             unit.outcome = ERROR
             self._judge_error(unit, judged - baseline.wall)
         elif gone:
@@ -200,11 +202,9 @@ class Recorder:
             self.baselines.offer(baseline, unit.wall_ns, unit.shares, unit.started_ns / 1e9)
 
     def _is_bad(self, unit: Unit, route: _Route) -> bool:
-        if unit.broken:
-            return True
         if unit.status >= 400:
             return self.config.is_bad(route.key, unit.route, unit.status)
-        return unit.failure is not None and unit.kind == "consumer"
+        return unit.kind == "consumer"
 
     def _judge_slow(self, unit: Unit, baseline: Baseline) -> None:
         unit.cold = baseline.cold
@@ -222,15 +222,17 @@ class Recorder:
             unit.error_type = type(unit.failure).__qualname__
 
     def _end_span(self, unit: Unit, route: _Route) -> None:
-        span, attributes = unit.span, unit.span.attributes
-        if unit.kind == "server":
-            attributes["http.response.status_code"] = unit.status
+        span = unit.span
         if unit.route:
             span.name = route.span_name
-            if unit.kind != "consumer":
-                attributes["http.route"] = unit.route
         elif unit.method == "_OTHER":
             span.name = "HTTP"
+        if span.__class__ is ServerSpan:
+            span.share(route.endings.get(unit.status) or _ending(unit, route))
+            attributes = span.own
+        else:
+            attributes = span.attributes
+            attributes.update(_said_at_the_end(unit))
         names = self._ledger_names
         for resource, ns in unit.shares.items():
             name = names.get(resource) or self._ledger_name(resource)
@@ -262,21 +264,38 @@ class Recorder:
             attributes["firstcause.verdict.detail"] = top.detail
 
 
+def _said_at_the_end(unit: Unit) -> dict[str, Any]:
+    """What the answer adds to a span."""
+    said: dict[str, Any] = {"http.response.status_code": unit.status} if unit.kind == "server" else {}
+    if unit.route and unit.kind != "consumer":
+        said["http.route"] = unit.route
+    return said
+
+
+def _ending(unit: Unit, route: _Route) -> Common:
+    """The same, kept for the few statuses that a route has."""
+    made = Common(_said_at_the_end(unit))
+    if len(route.endings) < STATUSES:
+        route.endings[unit.status] = made
+    return made
+
+
 class _Memory:
     """Resident bytes of the process, read at most ten times a second from a kept descriptor."""
 
     def __init__(self) -> None:
-        self._next = self._bytes = 0
+        self.due = self.bytes = 0
         try:
             self._fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
 
     def read(self, now: int) -> int:
-        if now >= self._next and self._fd >= 0:
-            self._next = now + 100_000_000
-            self._bytes = int(os.pread(self._fd, 64, 0).split()[1]) * _PAGE
-        return self._bytes
+        """Read again."""
+        self.due = now + 100_000_000
+        if self._fd >= 0:
+            self.bytes = int(os.pread(self._fd, 64, 0).split()[1]) * _PAGE
+        return self.bytes
 
 
 def _hash(value: str, key: str) -> str:

@@ -65,6 +65,8 @@ class Watch:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = False
+        self._asleep = True
+        """Whether the thread waits to be woken, or was never started."""
         self._thread: threading.Thread | None = None
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopWatch] = WeakKeyDictionary()
 
@@ -80,7 +82,7 @@ class Watch:
         with self._lock:
             self.in_flight += 1
             count = self.in_flight
-        if count == 1:
+        if self._asleep:
             self._arm()
         return count
 
@@ -96,8 +98,7 @@ class Watch:
             PROCESS.install()
             self._thread = threading.Thread(target=self._run, name="firstcause-watch", daemon=True)
             self._thread.start()
-        if not self._wake.is_set():  # setting it takes a lock and wakes nobody
-            self._wake.set()
+        self._wake.set()
 
     def after_fork(self) -> None:
         """The child has neither the parent's thread nor its units."""
@@ -111,16 +112,23 @@ class Watch:
     def _run(self) -> None:
         delay = RunDelay()
         pause = threading.Event()
+        self._asleep = False
         while not self._stop:
             if self.in_flight <= 0 and not WAITS:
-                self._wake.clear()
-                if self.in_flight <= 0:
-                    self._wake.wait()
+                self._rest()
             before, queued = perf_counter_ns(), delay.read()
             pause.wait(TICK_S)
             now = perf_counter_ns()
             with guard("watch"):
                 self._look(now, now - before - int(TICK_S * 1e9) - (delay.read() - queued))
+
+    def _rest(self) -> None:
+        """Sleep until a unit begins."""
+        self._wake.clear()
+        self._asleep = True
+        if self.in_flight <= 0:  # who began before the line above has not seen us asleep
+            self._wake.wait()
+        self._asleep = False
 
     def _look(self, now: int, late: int) -> None:
         if late > GIL_LATE_NS:

@@ -10,7 +10,8 @@ import pytest
 
 from firstcause import _guard
 from firstcause.diagnosis.unit import UnitReport
-from firstcause.logs import Canonical, Lines, LogRecord, get_logger, install, uninstall
+from firstcause.logs import Canonical, Lines, get_logger, install, uninstall
+from firstcause.logs.canonical import Told
 
 
 def test_lines_are_written_in_order() -> None:
@@ -53,7 +54,7 @@ def test_a_blocked_pipe_drops_and_counts() -> None:
 
 def test_the_canonical_line_has_ledger_and_ids() -> None:
     """One unit is one line, and one record for the sink."""
-    stream, records = io.BytesIO(), list[LogRecord]()
+    stream, records = io.BytesIO(), list[Told]()
     lines = Lines(stream)
     report = UnitReport(
         method="GET", route="/a", status=200, wall_ns=2_000_000, shares={"app": 2_000_000}, trace_id=1, request_id="r"

@@ -25,6 +25,8 @@ LATE_NS = 5_000_000
 """A loop that answers within this was scheduled as usual: no stall."""
 REFRESH_NS = 2_000_000
 """Run-queue waits are read from the kernel at most this often per clock (a read costs about 1 µs)."""
+COARSE_NS = 100_000
+"""Less than this is booked with what comes next: every change makes all requests in flight settle at length."""
 FADE_NS = 1_000_000_000
 """How fast the place of a long stall gives way to that of a shorter one."""
 NAMES = ("runtime:loop", "runtime:runqueue", "runtime:gc", "runtime:gil")
@@ -145,7 +147,7 @@ class Clock:
         self._next = now + REFRESH_NS
         runqueue, pauses, lateness = self._delay.read(), PROCESS.gc_ns, PROCESS.gil_ns
         waited, paused, late = runqueue - self._runqueue, pauses - self._gc, lateness - self._gil
-        if waited > 0 or paused > 0 or late > 0:
+        if waited + paused + late > COARSE_NS:
             self._runqueue, self._gc, self._gil = runqueue, pauses, lateness
             loop, before, collector, gil = self.parts
             self.parts = (loop, before + max(0, waited), collector + max(0, paused), gil + max(0, late))

@@ -24,7 +24,7 @@ from firstcause.export.protobuf import (
     varint,
 )
 
-__all__ = ["LogLike", "Scope", "SpanLike", "encode_logs", "encode_spans"]
+__all__ = ["LogLike", "Scope", "SpanLike", "encode_attributes", "encode_logs", "encode_spans"]
 
 
 class Scope(NamedTuple):
@@ -223,7 +223,7 @@ def _span(span: SpanLike) -> bytes:
         _ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW64, b"\x12\x08", span.span_id),
         _names.get(name) or _name_field(name),
         _span_times(b"\x39", span.start_ns or 0, b"\x41", span.end_ns or 0),
-        pairs(b"\x4a", span.attributes.items()),
+        _attributes(span),
     ]
     if span.parent_span_id:
         parts.append(b"\x22\x08" + span.parent_span_id.to_bytes(8, "big"))
@@ -242,6 +242,19 @@ def _span(span: SpanLike) -> bytes:
     if span.status_message:
         parts.append(_status(span))
     return sized(b"".join(parts))
+
+
+def _attributes(span: SpanLike) -> bytes:
+    """A span that shares attributes with others has those encoded already."""
+    shared: tuple[Any, ...] = getattr(span, "shared", ())
+    if not shared:
+        return encode_attributes(span.attributes)
+    return b"".join([common.encoded for common in shared]) + encode_attributes(span.own)  # type: ignore[attr-defined]
+
+
+def encode_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """The attributes of a span as fields of its message."""
+    return pairs(b"\x4a", attributes.items())
 
 
 def _status(span: SpanLike) -> bytes:
@@ -265,7 +278,11 @@ def _link(link: tuple[int, int, str, Mapping[str, Any], int]) -> bytes:
 
 
 def _log(record: LogLike) -> bytes:
-    """A `LogRecord` message behind its length."""
+    """A `LogRecord` message behind its length; a record may know it already."""
+    own = getattr(record, "otlp", None)
+    made: bytes | None = None if own is None else own()
+    if made is not None:
+        return made
     parts = [
         _span_times(b"\x09", record.timestamp_ns or 0, b"\x59", record.observed_ns or 0),
         _log_head(record.severity_number, record.severity_text, record.body),

@@ -24,7 +24,10 @@ def encode_scrubbed(resource: Mapping[str, Any], spans: Sequence[Any]) -> bytes:
 
 def scrub(span: Any) -> Any:
     """The same ended span, its attributes, events, links, name and status without secrets."""
-    span.attributes = redact_attributes(span.attributes)
+    if getattr(span, "shared", ()):  # those hold what is said of every request of a kind: no secrets
+        span.own = redact_attributes(span.own)
+    else:
+        span.attributes = redact_attributes(span.attributes)
     name = span.name
     span.name = _name(name) if len(name) <= NAME else redact_value(name)
     if span.status_message:

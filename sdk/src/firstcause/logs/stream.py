@@ -9,20 +9,28 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from .._guard import count, guard
+from .._guard import count, guard, report
 
 MOST = 10_000
 """Lines waiting for a slow reader; beyond it the newest are dropped, and counted."""
 ATOMIC = 4096
 """Bytes that Linux writes to a pipe in one piece: lines of several workers on one pipe stay whole."""
+_UNMADE = 512
+"""Lines that may wait as what they are made from, which is larger: enough for one batch."""
 _GATHER_S = 0.02
 _LOOK_S = 0.005
 
 
+class Line(Protocol):
+    """Something that is a line once it is asked."""
+
+    def line(self) -> bytes: ...
+
+
 class Lines:
-    """A bounded queue of encoded lines and one daemon thread that writes them in batches."""
+    """A bounded queue of lines and one daemon thread that writes them in batches."""
 
     def __init__(self, stream: BinaryIO, most: int = MOST) -> None:
         self._stream, self._most = stream, most
@@ -30,7 +38,7 @@ class Lines:
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | Line] = deque()
         self._writing = 0
         # A held lock as a bell, as in the pipeline: ringing it is safe in a signal handler, and in a finalizer.
         self._bell = threading.Lock()
@@ -43,11 +51,14 @@ class Lines:
         """The child starts with an empty queue; the parent writes what it had."""
         self._reset()
 
-    def put(self, line: bytes) -> None:
-        """Queue one line (with its newline); never blocks, never raises."""
-        if len(self._queue) >= self._most:
+    def put(self, line: bytes | Line) -> None:
+        """Queue one line (with its newline), or what makes it in the writer's thread; never blocks, never raises."""
+        waiting = len(self._queue)
+        if waiting >= self._most:
             count("firstcause.self.dropped", signal="log_lines", reason="queue_full")
             return
+        if waiting >= _UNMADE:
+            line = _made(line)
         self._queue.append(line)
         if self._thread is None:
             with guard("logs.lines.start"):
@@ -99,7 +110,7 @@ class Lines:
         for _ in range(len(queue)):
             self._writing = len(piece) + 1  # before it leaves the queue: `flush` must not miss it
             try:
-                line = queue.popleft()
+                line = _made(queue.popleft())
             except IndexError:  # abandoned meanwhile
                 break
             if piece and size + len(line) > self._piece:
@@ -142,6 +153,18 @@ class Lines:
         self._queue.clear()
         if left:
             count("firstcause.self.dropped", left, signal="log_lines", reason="shutdown")
+
+
+def _made(line: bytes | Line) -> bytes:
+    """The line itself; an empty one, counted, where it cannot be made."""
+    if line.__class__ is bytes:
+        return line
+    try:
+        return line.line()  # type: ignore[union-attr]
+    except Exception as error:  # noqa: BLE001 - one bad line must not cost its batch
+        count("firstcause.self.dropped", signal="log_lines", reason="encode")
+        report("logs.line", error)
+        return b""
 
 
 def _piece(stream: BinaryIO) -> int:

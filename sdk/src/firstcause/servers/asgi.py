@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._guard import count, guard, report
 from .._watch import WATCH
+from ..conventions import HTTP_METHODS
 from ..diagnosis.clock import Clock
 from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit
 from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, route_of
+from .incoming import LOOPBACK, STREAM_NS, header_map, identify, route_of
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -30,6 +31,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+KNOWN = frozenset((*HTTP_METHODS, "WS"))
 PLAIN = Clock()
 """Stands in until a middleware knows its loop."""
 
@@ -103,7 +105,7 @@ class _Call:
         self._routes, self._root = around.routes, scope.get("root_path", "")
         headers = header_map(scope["headers"])
         given = scope.get("method", "WS")
-        method = known_method(given) if self.kind == "server" else given
+        method = given if given in KNOWN else "_OTHER"
         self.unit: Unit = recorder.begin(self.kind, method, scope["path"], clock)
         try:
             unit = self.unit
@@ -144,8 +146,11 @@ class _Call:
         """Send for the application; adds our headers, and ends the unit with the last body byte."""
         kind = message["type"]
         if kind == "http.response.start":
-            with guard("asgi.start"):
+            try:
                 message = self._start(message)
+            except Exception as error:  # the guard as a plain handler: this is the hot path
+                if not report("asgi.start", error):
+                    raise
             await self._send(message)
             return
         if kind != "http.response.body":
@@ -181,21 +186,17 @@ class _Call:
             error = sys.exception()
             if isinstance(error, Exception):
                 note_failure(unit, error)
-        headers, page = [], False
-        for pair in message.get("headers", ()):
-            name = pair[0].lower()
-            if name == b"content-length":
-                unit.has_length = True
-            elif name == b"content-type":
-                page = pair[1].startswith(b"text/html")
-            if name != b"x-request-id":
-                headers.append(pair)
+        headers = [*message.get("headers", ())]
+        names = {name.lower(): value for name, value in headers}
+        if b"x-request-id" in names:
+            headers = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
+        unit.has_length = b"content-length" in names
         headers.append((b"x-request-id", unit.request_id.encode("latin-1")))
         if unit.mark_verified:
             answer = self.recorder.answer(unit, self.status)
             if answer:
                 headers.append((b"server-timing", answer.encode("latin-1")))
-        elif page:
+        elif names.get(b"content-type", b"").startswith(b"text/html"):
             mark = self.recorder.page(unit, (self.scope.get("client") or LOOPBACK)[0] in LOOPBACK)
             if mark:
                 headers.append((b"server-timing", mark.encode("latin-1")))

@@ -13,6 +13,7 @@ from .._guard import count
 from ..conventions import HTTP_METHODS
 from ..logs.redaction import redact_url
 from ..trace.context import new_request_id, parse_baggage, parse_traceparent, valid_request_id
+from ..trace.span import Common
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -24,12 +25,12 @@ STREAM_NS = 50_000_000
 INGRESS_MOST_NS = 60_000_000_000
 QUERY = 512
 """Bytes of the query string that a span keeps."""
-HOSTS = 64
+HOSTS = 256
 _JOINED = frozenset((b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
 _STARTED = re.compile(rb"(?:t=)?(\d{1,20}(?:\.\d{1,9})?)")
 _HOST = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?")
 _NEVER = re.compile(r"(?!)")
-_addresses: dict[tuple[bytes | None, str], tuple[str, int]] = {}
+_commons: dict[tuple[str, str, bytes | None, str], Common] = {}
 
 
 def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
@@ -76,16 +77,9 @@ def identify(
     if started is not None and client in recorder.config.trusted_proxies:
         _credit_ingress(unit, started)
     scheme = unit.scheme
-    address = _addresses.get((headers.get(b"host"), scheme)) or _address(headers.get(b"host"), scheme, server)
-    attributes: dict[str, Any] = {
-        "http.request.method": unit.method,
-        "url.path": unit.path,
-        "url.scheme": scheme,
-        "server.address": address[0],
-        "server.port": address[1],
-    }
-    if protocol:
-        attributes["network.protocol.version"] = protocol
+    asked = (unit.method, scheme, headers.get(b"host"), protocol)
+    common = _commons.get(asked) or _common(*asked, server)
+    attributes: dict[str, Any] = {"url.path": unit.path}
     if client:
         attributes["client.address"] = client
     agent = headers.get(b"user-agent")
@@ -95,10 +89,7 @@ def identify(
         attributes["url.query"] = redact_url("?" + query[:QUERY].decode("latin-1"))[1:]
     if unit.method == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
-    elif unit.method == "WS":
-        del attributes["http.request.method"]
-        attributes["network.protocol.name"] = "websocket"
-    return adopt(recorder, unit, headers, attributes, SpanKind.SERVER, from_loopback=client in LOOPBACK)
+    return adopt(recorder, unit, headers, attributes, SpanKind.SERVER, from_loopback=client in LOOPBACK, common=common)
 
 
 def adopt(
@@ -109,6 +100,7 @@ def adopt(
     kind: SpanKind,
     *,
     from_loopback: bool,
+    common: Common | None = None,
 ) -> Context | None:
     """Ids, trace context, mark and baggage of any carrier; see `identify`."""
     parent = headers.get(b"traceparent")
@@ -120,7 +112,7 @@ def adopt(
         unit.mark_verified = recorder.mesh.incoming(remote[3], remote[0], from_loopback)
     trusted = unit.mark_verified or recorder.config.trust_sampled
     unit.span = recorder.provider.server_span(
-        unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted=trusted
+        unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted=trusted, common=common
     )
     given = headers.get(b"x-request-id")
     # A trace of our own making is as good an id as another, and finds the trace.
@@ -130,16 +122,30 @@ def adopt(
     return None if bag is None else _baggage(unit, bag.decode("latin-1"))
 
 
+def _common(
+    method: str, scheme: str, host: bytes | None, protocol: str, server: tuple[str, int | None] | None
+) -> Common:
+    """What requests to one host have in common; kept for the few hosts that a service has."""
+    address, port = _address(host, scheme, server)
+    attributes: dict[str, Any] = {"http.request.method": method} if method != "WS" else {}
+    attributes.update({"url.scheme": scheme, "server.address": address, "server.port": port})
+    if protocol:
+        attributes["network.protocol.version"] = protocol
+    if method == "WS":
+        attributes["network.protocol.name"] = "websocket"
+    common = Common(attributes)
+    if len(_commons) < HOSTS and host and _HOST.fullmatch(host):
+        _commons[method, scheme, host, protocol] = common
+    return common
+
+
 def _address(host: bytes | None, scheme: str, server: tuple[str, int | None] | None) -> tuple[str, int]:
-    """Name and port of the Host header, else of the socket; kept for the few that a service has."""
+    """Name and port of the Host header, else of the socket."""
     usual = 443 if scheme in ("https", "wss") else 80
     found = _HOST.fullmatch(host) if host else None
     if found is None:
         return (server[0], server[1] or usual) if server else ("", usual)
-    address = (found[1].decode("ascii").strip("[]"), int(found[2] or usual))
-    if len(_addresses) < HOSTS:
-        _addresses[host, scheme] = address
-    return address
+    return found[1].decode("ascii").strip("[]"), int(found[2] or usual)
 
 
 def _baggage(unit: Unit, raw: str) -> Context | None:

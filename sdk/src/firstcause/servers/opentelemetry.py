@@ -18,7 +18,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, SpanKind
 
 from .._errors import ConfigError
 from ..diagnosis.unit import current_unit
-from ..trace.span import Span
+from ..trace.span import ServerSpan, Span
 from ..trace.values import nanoseconds
 from . import asgi
 
@@ -239,6 +239,8 @@ class _Tracer(trace.Tracer):
         span = _lendable() if kind is SpanKind.SERVER else None
         if span is None:
             return self._tracer.start_span(name, context, kind, attributes, links, *args, **kwargs)
+        if isinstance(span, ServerSpan):
+            span.part()
         span.__class__ = Held
         span.update_name(name)
         span.set_attributes(attributes or {})
@@ -250,5 +252,5 @@ class _Tracer(trace.Tracer):
 
 def _lendable() -> Span | None:
     unit = current_unit()
-    span = None if unit is None else unit.span
-    return span if type(span) is Span and not span.end_ns else None
+    span: Any = None if unit is None else unit.span
+    return span if type(span) in (Span, ServerSpan) and not span.end_ns else None

@@ -88,7 +88,7 @@ class Joined:
         self.metrics = Metrics(config.resource_attributes(), config.objectives.values())
         self.metrics.in_flight = lambda: WATCH.in_flight
         self.metrics._watched.update(self._watched)
-        canonical = Canonical(config.service, None, taking.log)
+        canonical = Canonical(config.service, None, lambda told: taking.log(told.record()))
 
         def ended(report: Any) -> None:
             taking.unit(report)

@@ -18,7 +18,7 @@ from .classify import classify
 from .context import Remote, new_span_id, new_trace_id, without
 from .current import Current
 from .kept import Kept
-from .span import CLIENTS, Span
+from .span import CLIENTS, Common, ServerSpan, Span
 from .values import Limits, clean, cleaned, nanoseconds, printed
 
 OURS = Scope("firstcause")
@@ -128,23 +128,27 @@ class TracerProvider(api.TracerProvider):
         kind: SpanKind = SpanKind.SERVER,
         *,
         trusted: bool = True,
+        common: Common | None = None,
     ) -> Span:
         """The local root of a unit; `remote` is the caller's context when its header was valid.
 
-        Only a `trusted` caller decides about sampling.
+        Only a `trusted` caller decides about sampling. `common` are attributes beside its own.
         """
+        make = Span if common is None else ServerSpan
         if remote is None:
             flags = SAMPLED | self._random
-            span = Span(
+            span = make(
                 self, name, kind, self.new_trace_id(), self.new_span_id(), 0, flags, start_ns, attributes, OURS
             )  # fmt: skip
         else:
             trace_id, parent, flags, state = remote
             flags = flags & 3 if trusted else flags & RANDOM | SAMPLED
-            span = Span(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
+            span = make(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
             span.parent_remote = True
             if state:
                 span.trace_state = _unmarked(state)
+        if common is not None:
+            span.shared = (common,)  # type: ignore[attr-defined]
         if self._sampler is not None:
             self._sample(span, _remote_span(remote) if remote is not None and trusted else None, ())
         if not span.flags & SAMPLED:

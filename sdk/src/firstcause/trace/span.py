@@ -7,6 +7,7 @@ import os
 import threading
 import traceback
 from collections.abc import Mapping
+from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from .._guard import count, guard
 from ..diagnosis.ledger import stamp
-from ..export.otlp import Scope
+from ..export.otlp import Scope, encode_attributes
 from .values import SCALARS, Limits, clean, cleaned, nanoseconds, printed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .kept import Kept
     from .provider import TracerProvider
 
-__all__ = ["CLIENTS", "Limits", "Span"]
+__all__ = ["CLIENTS", "Common", "Limits", "ServerSpan", "Span"]
 
 Event = tuple[str, int, dict[str, Any]]
 """Name, nanoseconds since the epoch, attributes."""
@@ -106,12 +107,18 @@ class Span(api.Span):
         """
         if self.end_ns:
             return
+        attributes, limits, kind = self.attributes, self.provider.limits, type(value)
+        plain = kind in SCALARS or (kind is str and len(value) <= limits.value_characters)
+        if plain and type(key) is str and key and len(attributes) < limits.attributes:
+            attributes[key] = value
+        else:
+            self._set_cleaned(key, value)
+
+    def _set_cleaned(self, key: str, value: Any) -> None:
         attributes, limits = self.attributes, self.provider.limits
-        kind = type(value)
-        if kind is str:
-            if len(value) > limits.value_characters:
-                value = value[: limits.value_characters]
-        elif kind not in SCALARS:
+        if type(value) is str:
+            value = value[: limits.value_characters]
+        elif type(value) not in SCALARS:
             value = clean(value, limits)
         if value is None or not isinstance(key, str) or not key:
             count("firstcause.self.dropped", signal="attributes", reason="invalid")
@@ -212,7 +219,10 @@ class Span(api.Span):
 
     def end(self, end_time: int | None = None) -> None:
         """End once, at `end_time` (ns since the epoch) or now; later ends change nothing."""
-        at = end_time if end_time.__class__ is int and end_time > 0 else nanoseconds(end_time)
+        if end_time is None:
+            at = time_ns()
+        else:
+            at = end_time if type(end_time) is int and end_time > 0 else nanoseconds(end_time)
         with _lock:
             if self._over:
                 return
@@ -272,6 +282,55 @@ class Span(api.Span):
         if not self.parent_span_id:
             return None
         return SpanContext(self.trace_id, self.parent_span_id, self.parent_remote, TraceFlags(self.flags))
+
+
+class Common:
+    """Attributes that many server spans have in common: those of their encoding are made once."""
+
+    __slots__ = ("attributes", "encoded")
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+        self.encoded = encode_attributes(attributes)
+
+
+class ServerSpan(Span):
+    """The local root of a request; `own` are its attributes beside the `shared`, until somebody asks for all."""
+
+    _all: dict[str, Any] | None = None
+    own: dict[str, Any]
+    shared: tuple[Common, ...] = ()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All of them, from now on in one dict."""
+        found = self._all
+        if found is None:
+            found = self._all = {}
+            for common in self.shared:
+                found.update(common.attributes)
+            found.update(self.own)
+            self.own, self.shared = found, ()
+        return found
+
+    @attributes.setter
+    def attributes(self, given: dict[str, Any]) -> None:
+        self.own = given
+        if self._all is not None:
+            self._all = given
+
+    def part(self) -> None:
+        """Be a span like any other from now on."""
+        attributes = self.attributes
+        self.__class__ = Span  # type: ignore[assignment]  # not a slot differs
+        self.attributes = attributes
+
+    def share(self, common: Common) -> None:
+        """Add attributes that others have too; later ones win."""
+        if self._all is None:
+            self.shared = (*self.shared, common)
+        else:
+            self._all.update(common.attributes)
 
 
 def _stack(error: BaseException) -> str:

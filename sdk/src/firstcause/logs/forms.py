@@ -1,0 +1,108 @@
+"""Canonical lines that only numbers and ids are missing from.
+
+Units of one route that ended the same way differ in a dozen numbers. What they share is made once, as JSON
+and as OTLP; `canonical.Told` says the same at length, and a property test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ..export.protobuf import counter_field, pair, sized, text_field, utf8
+
+if TYPE_CHECKING:
+    from ..diagnosis.unit import UnitReport
+
+EVENTS = {"server": "request", "consumer": "message", "websocket": "websocket"}
+CHANGING = frozenset(("duration_ms", "cpu_ms", "memory_mb", "in_flight", "request_id", "session_id", "user_hash"))
+"""Facts of a unit's own; all others are the form's. Ids among them hold no character that JSON escapes."""
+_TEXTS = frozenset(("request_id", "session_id", "user_hash"))
+_double = Struct("<d").pack
+_times = Struct("<cQcQ").pack
+
+
+class Form:
+    """Units alike in route, status and outcome, in what they spent time on, and in who is known to have asked."""
+
+    __slots__ = ("_head", "_ids", "_shares", "_tail", "_text")
+
+    def __init__(self, service: str, number: int, severity: str, facts: Mapping[str, Any], like: UnitReport) -> None:
+        event = EVENTS[like.kind]
+        self._ids = [name for name in facts if name in _TEXTS]
+        self._text = _text(service, severity.lower(), event, facts, like)
+        said = [b"\x32" + pair(name, value) for name, value in facts.items() if name not in CHANGING]
+        head = counter_field(b"\x10", number) + text_field(b"\x1a", severity)
+        self._head = head + b"\x2a" + sized(text_field(b"\x0a", event)) + b"".join(said)
+        self._tail = text_field(b"\x62", "firstcause." + event)
+        self._shares = [b"\x32" + pair("ledger." + resource, 0.0)[:-8] for resource in like.shares]
+
+    def line(self, unit: UnitReport) -> bytes:
+        """The unit's line, with its newline."""
+        wall = unit.wall_ns
+        own = [getattr(unit, name) for name in self._ids]
+        spent = [ns // 1000 / 1000 for ns in unit.shares.values()]
+        text = self._text % (
+            (unit.started_ns + wall) // 1000 / 1e6, unit.trace_id, unit.span_id, wall // 1000 / 1000,
+            unit.cpu_ns // 1000 / 1000, unit.memory_bytes >> 20, unit.in_flight, *own, *spent,
+        )  # fmt: skip
+        return text.encode()
+
+    def record(self, unit: UnitReport) -> bytes:
+        """A `LogRecord` message behind its length."""
+        wall = unit.wall_ns
+        at = unit.started_ns + wall
+        parts = [
+            _times(b"\x09", at, b"\x59", at), self._head, _WALL, _double(wall // 1000 / 1000),
+            _CPU, _double(unit.cpu_ns // 1000 / 1000), b"\x32", pair("memory_mb", unit.memory_bytes >> 20),
+            b"\x32", pair("in_flight", unit.in_flight),
+        ]  # fmt: skip
+        for name in self._ids:
+            parts += (b"\x32", _id(name, getattr(unit, name)))
+        for head, ns in zip(self._shares, unit.shares.values(), strict=True):
+            parts += (head, _double(ns // 1000 / 1000))
+        if unit.sampled:
+            parts.append(b"\x45\x01\x00\x00\x00")
+        if unit.trace_id:
+            parts += (b"\x4a\x10", unit.trace_id.to_bytes(16, "big"))
+        if unit.span_id:
+            parts += (b"\x52\x08", unit.span_id.to_bytes(8, "big"))
+        parts.append(self._tail)
+        return sized(b"".join(parts))
+
+
+def _text(service: str, level: str, event: str, facts: Mapping[str, Any], like: UnitReport) -> str:
+    """The line with a place for each number and id, in the order in which `Form.line` fills them."""
+    said = "".join(f",{_json(n)}:{_place(n) if n in CHANGING else _json(v)}" for n, v in facts.items())
+    ledger = ",".join(f"{_json(resource)}:%.3f" for resource in like.shares)
+    return (
+        f'{{"ts":%.6f,"level":{_json(level)},"event":{_json(event)},"service":{_json(service)},'
+        f'"trace_id":"%032x","span_id":"%016x"{said},"ledger":{{{ledger}}}}}\n'
+    )
+
+
+def _place(name: str) -> str:
+    return '"%s"' if name in _TEXTS else "%.3f" if name.endswith("_ms") else "%d"
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode().replace("%", "%%")
+
+
+def _id(name: str, value: str) -> bytes:
+    """An id's pair: ids mostly have one length, so all before it is known."""
+    head = _id_heads.get((name, len(value)))
+    if head is None:
+        whole = pair(name, value)
+        head = whole[: len(whole) - len(utf8(value))]
+        if len(value) <= _LONGEST:
+            _id_heads[name, len(value)] = head
+    return head + utf8(value)
+
+
+_LONGEST = 128
+_id_heads: dict[tuple[str, int], bytes] = {}
+_WALL, _CPU = (b"\x32" + pair(name, 0.0)[:-8] for name in ("duration_ms", "cpu_ms"))
