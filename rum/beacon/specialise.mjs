@@ -4,6 +4,7 @@
 
 const always = "reportAllChanges and reportSoftNavs are always set";
 const unset = "options that we never set";
+const ownOptions = [/opts = Object\.assign\(\{\}, opts\);/, "", 1, "each watcher is called without options, and then has its own"];
 const unsent = "attribution that we do not send";
 const bindReporter = [/bindReporter\(onReport, metric, \w+, opts\.reportAllChanges\)/g, "bindReporter(onReport, metric)"];
 
@@ -18,7 +19,7 @@ const EDITS = {
   "lib/initMetric.js": [[/rating: 'good',/, "", 1, unsent]],
   "attribution/onLCP.js": [
     [/\nobserve\(\['resource'\]/, "\nconst watchResources = () => observe(['resource']", 1, "nothing is observed before consent"],
-    [/opts = Object\.assign\(\{\}, opts\);/, "watchResources(); opts = Object.assign({}, opts);", 1, "the same"],
+    [/opts = Object\.assign\(\{\}, opts\);/, "watchResources();", 1, "the same, and its own options"],
     [/opts\.generateTarget\?\.\(node\) \?\? /, "", 1, unset],
     [/if \(opts\.resourceBufferSize != undefined\) \{[^}]*\}/, "", 1, unset],
     [/attribution\.lcpEntry = lcpEntry;/, "", 1, unsent],
@@ -27,6 +28,7 @@ const EDITS = {
     [/elementRenderDelay: metric\.value - lcpResponseEnd,\s*navigationEntry,/, "elementRenderDelay: metric.value - lcpResponseEnd,", 1, unsent],
   ],
   "attribution/onINP.js": [
+    ownOptions,
     [/opts\.generateTarget\?\.\(node\) \?\? /, "", 1, unset],
     [/if \(opts\.includeProcessedEventEntries\) \{\s*group\.entries\.push\(entry\);\s*\}/, "", 1, unset],
     [/entries: opts\.includeProcessedEventEntries \? \[entry\] : \[\],/, "", 1, unset],
@@ -45,10 +47,12 @@ const EDITS = {
     [/attribution\.total\w+ =[\s\S]*?;/, "", 4, unsent],
   ],
   "attribution/onCLS.js": [
+    ownOptions,
     [/opts\.generateTarget\?\.\(node\) \?\? /, "", 1, unset],
     [/largestShiftSource: largestSource,\s*largestShiftEntry: largestEntry,/, "", 1, unsent],
   ],
   "attribution/onFCP.js": [
+    ownOptions,
     [/const fcpEntry = [^;]*;/, "", 1, unsent],
     [/navigationEntry,\s*fcpEntry,/, "", 1, unsent],
     [/loadState: 'complete',\s*navigationEntry,/, "loadState: 'complete',", 1, unsent],
@@ -61,7 +65,7 @@ const EDITS = {
     [...bindReporter, 3, always],
     [/if \(!opts\.reportAllChanges && !softNavsEnabled\) \{\s*entries = entries\.slice\(-1\);\s*\}/, "", 1, always],
   ],
-  "onINP.js": [[...bindReporter, 2, always], [/opts\.durationThreshold \?\? /, "", 1, unset]],
+  "onINP.js": [[...bindReporter, 2, always], [/\.\.\.opts,\s*durationThreshold: opts\.durationThreshold \?\? /, "durationThreshold: ", 1, unset]],
   "onCLS.js": [[...bindReporter, 2, always]],
   "onFCP.js": [[...bindReporter, 3, always]],
   "onTTFB.js": [[...bindReporter, 3, always]],
@@ -77,7 +81,7 @@ export const NAMES = {
 };
 
 /** Names that only web-vitals and we ourselves use. */
-export const INTERNAL = ["navigationInteractionId", "navigationStartTime", "navigationURL", "attribution", "reportAllChanges", "reportSoftNavs"];
+export const INTERNAL = ["navigationInteractionId", "navigationStartTime", "navigationURL", "attribution"];
 
 export const specialise = {
   name: "specialise",

@@ -125,7 +125,7 @@ const body = ({ view, seq, items, lost }: Parcel): string => {
     v: 1, app, rel, ses: session, seq, sent: now(), ...view.head,
     dev: device(), net: net?.effectiveType, rtt: net?.rtt,
     tz: zone(),
-    wd: +navigator.webdriver || undefined,
+    wd: navigator.webdriver ? 1 : undefined,
     ...link(view),
     lost, items,
   }); // prettier-ignore
@@ -140,7 +140,7 @@ const device = (): string =>
   !matchMedia("(pointer:coarse)").matches ? "desktop" : Math.min(screen.width, screen.height) < 600 ? "mobile" : "tablet";
 
 /** The backend's span of this load, unless the document came from a cache: then the span is another visit's. */
-const link = (view: View): { tp?: string; mark?: string } => {
+export const link = (view: View): { tp?: string; mark?: string } => {
   const entry = load();
   if (!view.hard || !entry || (entry.responseEnd && !entry.transferSize)) return {};
   const said = (name: string) => entry.serverTiming?.find((member) => member.name == name)?.description;

@@ -43,8 +43,8 @@ const report = guarded((metric: MetricWithAttribution) => {
 });
 
 export const watchVitals = (): void => {
-  const options = { reportAllChanges: true, reportSoftNavs: true };
-  [onLCP, onINP, onCLS, onFCP, onTTFB].forEach((watch) => whenIdleOrHidden(() => watch(report as never, options)));
+  // All changes and soft navigations: `specialise.mjs` leaves no other way.
+  [onLCP, onINP, onCLS, onFCP, onTTFB].forEach((watch) => whenIdleOrHidden(() => watch(report as never)));
   // The frames before the largest paint are often told after it.
   settlers.push(() =>
     pending.forEach(({ items, t }) => {

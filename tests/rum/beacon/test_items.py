@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -164,6 +165,62 @@ def test_requests_carry_the_trace(site: Site, tab: Tab) -> None:
     assert 0 == site.item("req", url="http://127.0.0.1:9/")["st"]
     assert not [h for m, p, h, _ in site.requests if m == "OPTIONS"]
     assert not [item for item in site.items("req") if item["url"].endswith(("/_fc", ".js"))]
+
+
+LOADED = "a" * 32
+
+
+def timing(age_s: float = 0) -> str:
+    """What the server says of the request that it answers with a page, under a mark of that age."""
+    mark = f"{int(time.time() - age_s)}.{'c' * 16}"
+    return f'traceparent;desc="00-{LOADED}-{"b" * 16}-01", fcmark;desc="{mark}"'
+
+
+def fetched(site: Site, tab: Tab, path: str) -> str:
+    """The trace that a request of the page goes on with."""
+    tab.run(f"fetch('{path}').then(answer => answer.text())")
+    (found,) = [headers["traceparent"] for _method, at, headers, _body in site.requests if at == path]
+    return found.split("-")[1]
+
+
+def test_requests_go_on_with_the_trace_of_their_page(site: Site, tab: Tab) -> None:
+    """By fetch and XHR alike; another view of the same document, and a return to it, are not what the server loaded."""
+    tab.go(site.page("/", Server_Timing=timing()))
+    assert LOADED == fetched(site, tab, "/api/1")
+    tab.run("new Promise(done => { const x = new XMLHttpRequest; x.onload = done; x.open('GET', '/api/2'); x.send() })")
+    slow = "new Promise(done => { const x = new XMLHttpRequest; x.onload = done; x.open('GET', '/api/3');"
+    tab.run(slow + " history.pushState({}, '', '/two'); x.send() })")
+    later = fetched(site, tab, "/api/4")
+    assert LOADED != later
+    tab.hide()
+    told = {path: site.item("req", url=f"{site.url}{path}")["tid"] for path in ("/api/1", "/api/2", "/api/3", "/api/4")}
+    assert {"/api/1": LOADED, "/api/2": LOADED, "/api/3": LOADED, "/api/4": later} == told
+    owners = {item["url"]: body["nav"] for body in site.bodies for item in body["items"] if item["k"] == "req"}
+    assert ("navigate", "soft-navigation") == (owners[f"{site.url}/api/3"], owners[f"{site.url}/api/4"])
+    tab.show()
+    tab.go(site.page("/b", head=""))
+    tab.run("history.back()")
+    site.wait(lambda: "back-forward-cache" in [nav for nav, _path in site.views()])
+    assert LOADED != fetched(site, tab, "/api/5")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Server_Timing": timing(3600)}, {"Server_Timing": timing().partition(",")[0]}],
+    ids=["none", "old", "unmarked"],
+)
+def test_requests_of_pages_without_a_fresh_mark_begin_traces(site: Site, tab: Tab, headers: dict[str, str]) -> None:
+    """Behind a cache all visitors would share one trace."""
+    tab.go(site.page("/", **headers))
+    found = [fetched(site, tab, path) for path in ("/api/1", "/api/2")]
+    assert 3 == len({LOADED, *found})
+
+
+def test_a_page_open_for_long_begins_traces(site: Site, tab: Tab) -> None:
+    """After five minutes its load is over, whatever it still asks for."""
+    aged = "<script>const now = performance.now; performance.now = () => now.call(performance) + 3e5</script>"
+    tab.go(site.page("/", Server_Timing=timing(), head=aged + TAG))
+    assert LOADED != fetched(site, tab, "/api/1")
 
 
 def test_a_listed_origin_gets_the_trace(site: Site, tab: Tab) -> None:

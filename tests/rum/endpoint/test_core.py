@@ -16,7 +16,7 @@ from firstcause.conventions import BY_NAME
 from firstcause.testing import Capture
 from firstcause_rum.core import Core, Reply
 
-from .pages import ERROR, EVERYTHING, HEAD, LCP, LOAD, REQUEST, VIEW, admitted, beacon, core, send, vital
+from .pages import ERROR, EVERYTHING, HEAD, LCP, LOAD, REQUEST, VIEW, WORK, admitted, beacon, core, send, vital
 
 PARENT = f"00-{0xABC:032x}-{0xDEF:016x}-01"
 OURS = ("firstcause.page.", "firstcause.rum.")
@@ -172,7 +172,7 @@ def test_a_view_counts_once_however_often_it_is_said(seen: Capture) -> None:
     [
         (vital("LCP", 2501), "slow"), (vital("LCP", 2500), ""), (vital("INP", 201), "slow"), (vital("CLS", 9), ""),
         (vital("TTFB", 9000), ""), (ERROR, "error"), ({**ERROR, "kind": "rejection"}, "error"),
-        ({**ERROR, "kind": "script"}, ""), ({**REQUEST, "st": 503}, "error"), ({**REQUEST, "st": 404}, ""),
+        ({**ERROR, "kind": "script"}, ""), ({**REQUEST, "st": 503}, "request"), ({**REQUEST, "st": 404}, ""),
         ({**REQUEST, "st": 0}, ""),
     ],
 )  # fmt: skip
@@ -220,6 +220,52 @@ def test_blame_sums_to_the_value(seen: Capture) -> None:
     assert ({"network", "server", "transfer", "render", "own_script", "third_party_script"}) == set(parts)
 
 
+def test_slow_interactions_are_blamed_before_their_last_word(seen: Capture) -> None:
+    """An alert says why within seconds; the histogram waits until the value has stopped growing."""
+    endpoint = core(settle_late_s=300)
+    send(endpoint, beacon(vital("INP", 400, at={"ms": 300, "own": 0, "src": "https://tags.example/t.js"})))
+    assert pytest.approx(0.4) == seen.metric("firstcause.page.blame", vital="INP")
+    assert pytest.approx(0.3) == seen.metric("firstcause.page.blame", part="third_party_script")
+    assert 0 == seen.metric("firstcause.page.inp.device")
+
+
+def test_counters_of_bad_views_are_there_before_the_first(seen: Capture) -> None:
+    """At zero, for any view and beside each that comes: a series born with its first count loses it."""
+    endpoint = core()
+    send(endpoint, beacon(rel="7", route="/cart"))
+    recorder = _setup.recorder()
+    assert recorder is not None
+    found = {key[1:] for key in recorder.metrics._counters if key[0] == "firstcause.page.bad"}
+    outcomes = ("slow", "error", "request")
+    wanted = {("other", "unknown", joined, outcome) for joined in ("true", "false") for outcome in outcomes}
+    assert wanted | {("/cart", "7", "false", outcome) for outcome in outcomes} == found
+
+
+@pytest.mark.parametrize(
+    ("items", "cause", "detail"),
+    [
+        ((vital("LCP", 4000, at={"dur": 4000, "url": "https://shop.example/hero.jpg?token=s3cretvalue"}),),
+         "client.slow_page", "https://shop.example/hero.jpg"),
+        ((WORK, vital("LCP", 4000, at={"rend": 4000, "third": 3500})), "client.main_thread", "https://tags.example/t.js"),
+        ((vital("INP", 400, at={"ms": 300, "own": 1, "src": "https://shop.example/a.js", "fn": "pay"}),),
+         "client.main_thread", "pay https://shop.example/a.js"),
+        (({**ERROR, "src": "https://shop.example/a.js", "ln": 7},), "client.errors", "TypeError at https://shop.example/a.js:7"),
+    ],
+)  # fmt: skip
+def test_details_behind_causes_are_told(seen: Capture, items: tuple[dict[str, Any], ...], cause: str, detail: str) -> None:
+    """The image, the script, the failing line; redacted, and of joined views only."""
+    send(core(), beacon({"k": "view"}, *items))
+    recorder = _setup.recorder()
+    assert recorder is not None
+    assert [] == list(recorder.metrics.details)
+    send(core(), beacon({"k": "view"}, *items, **marked()))
+    ((_service, told_cause, told),) = recorder.metrics.details
+    assert cause == told_cause
+    assert told.startswith(detail)
+    assert len(told) <= 120
+    assert "s3cretvalue" not in told
+
+
 def test_series_are_bounded(seen: Capture) -> None:
     """A thousand routes, releases and regions make a bounded number; the rest is `other`."""
     endpoint = core(series=100)
@@ -231,7 +277,7 @@ def test_series_are_bounded(seen: Capture) -> None:
     labels = {key[1][0] for key in recorder.metrics._calls}
     assert "other" in labels
     assert len(recorder.metrics._calls) < 200
-    assert len({key[2] for key in recorder.metrics._counters if key[0] == "firstcause.page.views"}) <= 16
+    assert len({key[2] for key in recorder.metrics._counters if key[0] == "firstcause.page.views"}) <= 17
 
 
 # -- events -------------------------------------------------------------------------------------

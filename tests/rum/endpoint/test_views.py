@@ -19,7 +19,7 @@ def view() -> View:
 
 def report(found: View, value: float, now: float, id_: str = "v1", settle_s: float = 10) -> str:
     """One report of an LCP."""
-    return found.report({"name": "LCP", "id": id_, "val": value}, now, settle_s)
+    return found.report({"name": "LCP", "id": id_, "val": value}, now + settle_s)
 
 
 def test_the_last_value_wins_and_counts_once() -> None:
@@ -38,6 +38,19 @@ def test_different_metrics_wait_for_themselves() -> None:
     report(found, 2, 0.0, "b", 10)
     assert 10.0 == found.due
     assert ([2], 300.0) == ([one.value for one in found.settled(10.0)], found.due)
+
+
+def test_a_slow_value_is_blamed_before_it_is_final() -> None:
+    """Once, as it is by then; at the latest when it counts."""
+    found = view()
+    slow = {"name": "INP", "id": "v1", "val": 300}
+    assert "" == found.report(slow, 300.0, 10.0)
+    assert ([], 10.0) == (list(found.to_blame(9.0)), found.due)
+    assert ["", ""] == [found.report({**slow, "val": value}, 300.0 + value / 100, 12.0) for value in (400, 500)]
+    assert ([500], []) == ([one.value for one in found.to_blame(12.0)], list(found.settled(12.0)))
+    assert 305.0 == found.due
+    assert "" == found.report({**slow, "val": 900}, 310.0, 20.0)
+    assert ([], [900]) == (list(found.to_blame(310.0)), [one.value for one in found.settled(310.0)])
 
 
 def test_a_view_holds_a_bounded_number() -> None:
