@@ -50,10 +50,22 @@ _INTRO = (
 
 def _instruments() -> list[str]:
     rows = [_instrument(instrument) for instrument in INSTRUMENTS]
-    edges = sorted({i.buckets for i in INSTRUMENTS if i.buckets})
-    buckets = [f"Default bucket edges in seconds: {', '.join(map(str, e))}; every objective is added." for e in edges]
     heads = ("name", "in Prometheus", "kind", "unit", "attributes", "meaning")
-    return ["## Instruments", table(heads, rows), *buckets]
+    return ["## Instruments", table(heads, rows), "## Bucket edges", _EDGES, table(("edges", "of"), _edges())]
+
+
+_EDGES = (
+    "In seconds; of scores, the score. Objectives in use are added to those of `http.server.request.duration` and\n"
+    "`firstcause.message.duration`; all others are fixed."
+)
+
+
+def _edges() -> list[tuple[str, str]]:
+    found: dict[tuple[float, ...], list[str]] = {}
+    for instrument in INSTRUMENTS:
+        if instrument.buckets:
+            found.setdefault(instrument.buckets, []).append(f"`{instrument.name}`")
+    return [(", ".join(map(str, edges)), ", ".join(names)) for edges, names in found.items()]
 
 
 def _instrument(instrument: Instrument) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant("a burn waits", "rules", 'yield {"alert": name, "expr": f"{expression} {named}",', 'yield {"alert": name, "expr": f"{expression} {named}", "for": "5m",', "test_output.py"),
     # What can go wrong with series
     Mutant("no zero for missing bad events", "sli", " or on ({ENV}) {recorded_total} * 0) >= 0", ") >= 0", "test_sli.py", "budget"),
-    Mutant("NaN counts", "sli", 'window, *labels)} >= 0)"', 'window, *labels)})"', "test_sli.py", "budget or nobody"),
+    Mutant("NaN counts", "sli", 'window, *labels)} >= 0)"', 'window, *labels)})"', "test_sli.py", "one_page"),
     Mutant("NaN among the bad is none", "sli", 'return f"({_increase(counter, window)} or on', 'return f"(({_increase(counter, window)} >= 0) or on', "test_sli.py", "one_page"),
     Mutant("a page ends with its telemetry", "rules", HELD, "", "test_sli.py", "one_page"),
     Mutant("vanished buckets are bad", "sli", 'factor} and on ({ENV}) {good})"', 'factor})"', "test_sli.py", "budget or nobody"),
@@ -63,7 +63,7 @@ MUTANTS = (
     # Causes and the incident
     Mutant("unknown left out", "causes", "({share} or {named})", "({share})", "test_rules.py", "sum_to_one"),
     Mutant("cover without its clamp", "causes", '"service:verdict:cover",\n            f"clamp_max({own}', '"service:verdict:cover",\n            f"(100 * {own}', "test_rules.py", "sum_to_one"),
-    Mutant("downstream is not asked", "causes", ', _set(down, "part", "down"))', ")", "test_rules.py", "sum_to_one"),
+    Mutant("downstream is not asked", "causes", ', with_label(down, "part", "down"))', ")", "test_rules.py", "sum_to_one"),
     Mutant("one hop less", "causes", '("cause:hop2", "cause:hop1"), ("cause:score", "cause:hop2")', '("cause:hop2", "cause:hop1"), ("cause:score", "cause:hop0")', "test_rules.py", "sum_to_one"),
     Mutant("birth ignored", "causes", "(min_over_time({counter.over(within)}) {new})) or", "0 * (min_over_time({counter.over(within)}) {new})) or", "test_rules.py", "birth"),
     Mutant("lifetimes counted after a gap", "causes", 'new = f"unless last_over_time', 'new = f"and last_over_time', "test_rules.py", "birth"),
@@ -71,6 +71,14 @@ MUTANTS = (
     Mutant("no latch", "causes", "(kept, *named, own)", "(*named, own)", "test_rules.py", "kept"),
     Mutant("causes after the alerts", "rules", "for part in (_indicators, _causes, _incident, _alerts):", "for part in (_alerts, _indicators, _causes, _incident):", "test_output.py"),
     Mutant("recovering while it burns", "rules", "{_at(slo, 'slo:error:ratio', near)} <= {budget}", "{_at(slo, 'slo:error:ratio', near)} <= 1", "test_rules.py", "better"),
+    # Page views
+    Mutant("strangers' blame", "pages", 'KEPT = ("service_name", "joined", "page_route", ENV)', 'KEPT = ("service_name", "page_route", ENV)', "test_pages.py", "names_what"),
+    Mutant("the server's part by any route", "pages", 'by = f"{ENV}, http_route"', "by = ENV", "test_pages.py", "names_what"),
+    Mutant("a small excess explains all", "pages", "({own} > on ({by}) {weight}) or on ({by}) {weight}", "{own}", "test_pages.py", "names_what"),
+    Mutant("failed requests are script's", "pages", 'outcome="error"), "culprit_version"', 'outcome="request"), "culprit_version"', "test_pages.py", "names_what"),
+    Mutant("seconds in place of views", "pages", 'return f"{share} * {of_route} {slow}"', "return share", "test_pages.py", "names_what"),
+    Mutant("one region of one is concentrated", "pages", "({known}) > 1)", "({known}) > 0)", "test_pages.py", "region"),
+    Mutant("anybody pages", "lint", "if pages.unproven(slo) and spec.pages(slo):", "if False:", "test_pages.py", "unproven"),
     # Who is told
     Mutant("group_by without incident", "alertmanager", 'PAGE: ["environment", "incident"]', 'PAGE: ["environment"]', "test_alertmanager.py", "grouped"),
     Mutant("group_by without environment", "alertmanager", 'PAGE: ["environment", "incident"]', 'PAGE: ["incident"]', "test_alertmanager.py", "grouped"),

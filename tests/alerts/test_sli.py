@@ -93,6 +93,8 @@ def test_what_is_no_fault_pages_nobody(promtool: Path, tmp_path: Path, why: str,
         # Longer than the fastest pair is held for by itself
         ("a gap of 25 minutes", {OK_: "0+30x15 _x25 1230+30x10", BAD_: "0+30x15 _x25 1230+30x10"}),
         ("NaN for a quarter of an hour among the bad", {OK_: "0+30x50", BAD_: "0+30x20 NaN+0x14 1080+30x15"}),
+        ("NaN for as long among the good", {OK_: "0+30x20 NaN+0x14 1080+30x15", BAD_: "0+30x50"}),
+        ("NaN for as long in a counter of failures only", {ALL_: "0+60x50", FAILED_: "0+30x20 NaN+0x14 1080+30x15"}),
     ],
 )  # fmt: skip
 def test_a_page_stays_one_page(promtool: Path, tmp_path: Path, why: str, series: Series) -> None:

@@ -116,7 +116,7 @@ def _counters(slo: Slo) -> Iterator[tuple[str, int, int]]:
     match slo.sli:
         case Ratio(total, Selector() as bad, _):
             yield _text(bad), RATE, 0
-            yield _text(_unlike(total, bad)), 0, RATE
+            yield (_text(_unlike(total, bad)), 0, RATE) if bad.name == total.name else (_text(total), RATE, RATE)
         case Ratio(total, _, Selector() as good):
             yield _text(_unlike(total, good)), RATE, 0
             yield _text(good), 0, RATE

@@ -6,6 +6,8 @@ objective: a generic hop would match many to many.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .durations import window
 from .model import ENV, Latency, Slo
 from .selector import Matcher, Selector, quote
@@ -16,6 +18,8 @@ BY_CAUSE = f"{ENV}, culprit_service, cause"
 BY_VERDICT = f"{ENV}, culprit_service, culprit_version, cause, via"
 NEAR_S, KNOWN_S = 300, 3600
 """Services' own verdicts are taken over five minutes; a counter not seen in the hour before is newly born."""
+Rules = Sequence[tuple[str, str]]
+"""Names of recording rules and their expressions, in order."""
 SOME = 0.5
 """Bad events that count as some; increases are extrapolated, differences of them are not quite zero."""
 _DEPENDENCY = r'cause=~"dependency\\..+"'
@@ -67,7 +71,7 @@ def shared(timing: Timing) -> list[tuple[str, str]]:
     per = f"{ENV}, service_name, culprit_service, cause"
     seconds, count = "service:verdict:seconds", "service:verdict:count"
     weight = "service:verdict:weight"
-    blamed = _renamed(f"sum by ({ENV}, culprit_service) ({weight}{{{_DEPENDENCY}}})", "service_name", "culprit_service")
+    blamed = renamed(f"sum by ({ENV}, culprit_service) ({weight}{{{_DEPENDENCY}}})", "service_name", "culprit_service")
     own = f"sum by ({ENV}, service_name) ({weight})"
     return [
         (seconds, f"sum by ({per}) ({born(Selector(EXCESS), recent, timing)})"),
@@ -82,24 +86,36 @@ def shared(timing: Timing) -> list[tuple[str, str]]:
     ]
 
 
-def scores(slo: Slo, timing: Timing) -> list[tuple[str, str]]:
-    """Rules of one objective, in order: its verdicts now, shares, three hops downstream, and the score."""
+def scores(slo: Slo, timing: Timing, verdict_rules: Rules = ()) -> Rules:
+    """Rules of one objective, in order: its verdicts now, shares, three hops downstream, and the score.
+
+    `verdict_rules` end with the rule of `slo:verdict:now` where it is more than a counter of requests.
+    """
     name = f"slo={quote(slo.name)}"
-    near, far = (f"slo:bad:increase{{{name},window={quote(window(s))}}}" for s in (near_s(slo), far_s(slo)))
-    counter, now = verdicts(slo), f"slo:bad:now{{{name}}}"
-    by_near, by_far = (born(counter, timing(s), timing) for s in (near_s(slo), far_s(slo)))
-    verdict = f"slo:verdict:now{{{name}}}"
+    near, far = (_bad(slo, seconds) for seconds in (near_s(slo), far_s(slo)))
+    verdict, now = f"slo:verdict:now{{{name}}}", f"slo:bad:now{{{name}}}"
     hops = [("cause:hop1", "cause:hop0"), ("cause:hop2", "cause:hop1"), ("cause:score", "cause:hop2")]
-    first = f"sum by ({BY_VERDICT}) ({by_near}) > 0 and on ({ENV}) ({near} > {SOME})"
-    later = f"sum by ({BY_VERDICT}) ({by_far}) > 0 and on ({ENV}) {now} unless on ({ENV}) ({near} > {SOME})"
     return [
         # Without the window's name: a series that changed its labels would be two after a restart.
         ("slo:bad:now", f"sum by ({ENV}) (({near} > {SOME}) or on ({ENV}) ({far} > {SOME}))"),
-        ("slo:verdict:now", f"({first}) or ({later})"),
+        *(verdict_rules or [("slo:verdict:now", lately(slo, verdicts(slo), BY_VERDICT, timing))]),
         ("cause:via", _via(verdict)),
         ("cause:hop0", _first(slo, verdict, now)),
         *((record, _hop(f"{before}{{{name}", slo)) for record, before in hops),
     ]
+
+
+def _bad(slo: Slo, seconds: int) -> str:
+    return f"slo:bad:increase{{slo={quote(slo.name)},window={quote(window(seconds))}}}"
+
+
+def lately(slo: Slo, counter: Selector, by: str, timing: Timing) -> str:
+    """A counter's increase while something was bad: in the near window, else in the far one."""
+    near, now = _bad(slo, near_s(slo)), f"slo:bad:now{{slo={quote(slo.name)}}}"
+    by_near, by_far = (born(counter, timing(s), timing) for s in (near_s(slo), far_s(slo)))
+    first = f"sum by ({by}) ({by_near}) > 0 and on ({ENV}) ({near} > {SOME})"
+    later = f"sum by ({by}) ({by_far}) > 0 and on ({ENV}) {now} unless on ({ENV}) ({near} > {SOME})"
+    return f"({first}) or ({later})"
 
 
 def _via(verdict: str) -> str:
@@ -116,8 +132,10 @@ def _first(slo: Slo, verdict: str, now: str) -> str:
     )
     share = f"clamp_max(sum by ({BY_CAUSE}) ({verdict}) / on ({ENV}) group_left () {whole}, 1)"
     rest = f"((1 - {said} / on ({ENV}) {whole}) > 1e-9) or on ({ENV}) (({now} > bool 0) unless on ({ENV}) {said})"
-    named = _set(
-        _set(_set(f"sum by ({ENV}) ({rest})", "cause", "unknown"), "culprit_service", slo.service), "part", "rest"
+    named = with_label(
+        with_label(with_label(f"sum by ({ENV}) ({rest})", "cause", "unknown"), "culprit_service", slo.service),
+        "part",
+        "rest",
     )
     return f"sum by ({BY_CAUSE}) ({share} or {named})"
 
@@ -125,14 +143,14 @@ def _first(slo: Slo, verdict: str, now: str) -> str:
 def _hop(before: str, slo: Slo) -> str:
     """Shares of `dependency.*` replaced by what the service itself says, as far as that covers them."""
     dependency = f"{before},{_DEPENDENCY}}}"
-    cover = _renamed("service:verdict:cover", "culprit_service", "service_name")
+    cover = renamed("service:verdict:cover", "culprit_service", "service_name")
     cover = f"sum by ({ENV}, culprit_service) ({cover})"
     moved = f"sum by ({ENV}, culprit_service) ({dependency}) * on ({ENV}, culprit_service) {cover}"
-    moved = f"sum by ({ENV}, service_name) ({_renamed(moved, 'service_name', 'culprit_service')})"
+    moved = f"sum by ({ENV}, service_name) ({renamed(moved, 'service_name', 'culprit_service')})"
     down = f"sum by ({BY_CAUSE}) (service:verdict:share * on ({ENV}, service_name) group_left () {moved})"
     rest = f"{dependency} * on ({ENV}, culprit_service) group_left () (1 - {cover})"
     alone = f"{dependency} unless on ({ENV}, culprit_service) {cover}"
-    parts = (_set(rest, "part", "rest"), _set(alone, "part", "alone"), _set(down, "part", "down"))
+    parts = (with_label(rest, "part", "rest"), with_label(alone, "part", "alone"), with_label(down, "part", "down"))
     return f"sum by ({BY_CAUSE}) ({before},{_OTHER_CAUSE}}} or {' or '.join(parts)}) > 0"
 
 
@@ -145,11 +163,11 @@ def incident(slo: Slo, timing: Timing) -> str:
     kept = f"{latched(slo)} and on ({ENV}) (max_over_time(slo:paging{{{name}}}[{timing(NEAR_S)}]) > 0)"
     culprits = f"sum by ({ENV}, culprit_service) (cause:score{{{name}}})"
     open_now = "(slo:incident and on (slo, " + ENV + ") (slo:paging > 0))"
-    joined = f"({culprits} >= {ADOPTED}) and on ({ENV}, culprit_service) " + _renamed(
+    joined = f"({culprits} >= {ADOPTED}) and on ({ENV}, culprit_service) " + renamed(
         open_now, "culprit_service", "incident"
     )
     named = (_incident(f"topk by ({ENV}) (1, {part})", slo.service) for part in (joined, culprits))
-    own = _set(
+    own = with_label(
         f"sum by ({ENV}) (slo:total:increase{{{name},window={quote(window(near_s(slo)))}}})", "incident", slo.service
     )
     return f" or on ({ENV}) ".join(f"(({part}) * 0 + 1)" for part in (kept, *named, own))
@@ -167,13 +185,15 @@ def latched(slo: Slo) -> str:
 
 
 def _incident(culprits: str, otherwise: str) -> str:
-    named = _set(culprits, "incident", otherwise)
+    named = with_label(culprits, "incident", otherwise)
     return f'sum by ({ENV}, incident) (label_replace({named}, "incident", "$1", "culprit_service", {quote(_SANE)}))'
 
 
-def _renamed(expression: str, to: str, source: str) -> str:
+def renamed(expression: str, to: str, source: str) -> str:
+    """The expression with a label copied to another."""
     return f'label_replace({expression}, "{to}", "$1", "{source}", "(.*)")'
 
 
-def _set(expression: str, label: str, value: str) -> str:
+def with_label(expression: str, label: str, value: str) -> str:
+    """The expression with a label set."""
     return f'label_replace({expression}, "{label}", {quote(value.replace("$", "$$"))}, "", "")'

@@ -13,10 +13,18 @@ from .selector import Selector, parse
 
 
 def openmetrics(
-    spec: Spec, *, until: float, seconds: float, step_s: float, per_second: float, labels: Mapping[str, str]
+    spec: Spec,
+    *,
+    until: float,
+    seconds: float,
+    step_s: float,
+    per_second: float,
+    labels: Mapping[str, str],
+    views_per_second: float | None = None,
 ) -> str:
     """Counters of every objective that grew by `per_second`, all good, for `seconds` before `until` (since the epoch).
 
+    Page views grow by `views_per_second` (None: the same); a past with more of them than come now pages late.
     `labels` are added to each series: the environment, and an instance of its own, since real ones count on from zero.
     """
     steps = int(seconds / step_s)
@@ -27,10 +35,12 @@ def openmetrics(
     lines = []
     for metric in sorted({series.name for series, _grows in named}):
         lines.append(f"# TYPE {metric} unknown")  # `counter` would ask for another name
+        views = views_per_second if metric.startswith("firstcause_page_") else None
+        pace = per_second if views is None else views
         for series, grows in named:
             if series.name == metric:
                 lines += [
-                    f"{series} {per_second * step * step_s * grows:g} {until - (steps - step) * step_s:.3f}"
+                    f"{series} {pace * step * step_s * grows:g} {until - (steps - step) * step_s:.3f}"
                     for step in range(steps + 1)
                 ]
     return "\n".join([*lines, "# EOF", ""])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from firstcause.conventions import BY_NAME, HISTOGRAM, prometheus_name
 
-from . import alertmanager, objectives
+from . import alertmanager, objectives, pages
 from .causes import near_s
 from .durations import words
 from .model import HEARTBEAT, PAGE, TICKET, Latency, Ratio, Slo, Spec
@@ -114,6 +114,11 @@ def _labels(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
             yield f"no series can be imagined that {series} selects", "use equal signs or plain alternatives"
 
 
+def _unproven(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Finding]:
+    if pages.unproven(slo) and spec.pages(slo):
+        yield "page views that anybody can make up would page", 'add joined="true" to bad and total, or role: internal'
+
+
 def _services(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Finding]:
     if spec.services and slo.service not in spec.services:
         yield f"there is no Service {slo.service}", "add it, or mend the name"
@@ -174,4 +179,4 @@ def _targets(spec: Spec) -> Iterator[Problem]:
 CHECKS: tuple[Callable[[Slo, Spec, Timing], Iterator[Finding]], ...] = (
     _unreachable, _never_pages, _scrape, _success, _edge, _told, _labels, _maintenance, _causes_window,
 )  # fmt: skip
-WHOLE_CHECKS = (_services, _reached)
+WHOLE_CHECKS = (_services, _reached, _unproven)

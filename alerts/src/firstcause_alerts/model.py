@@ -12,6 +12,8 @@ from .selector import Selector
 PAGE, TICKET, HEARTBEAT = "page", "ticket", "heartbeat"
 ENV = "deployment_environment_name"
 """The label that tells environments apart; every rule keeps it."""
+PAGE_BAD = "firstcause_page_bad_total"
+"""The counter of bad page views: an indicator that has it is about pages, and has causes of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class Slo:
     def sampled(self) -> bool:
         """Whether samples are counted instead of events."""
         return isinstance(self.sli, Level | Pattern)
+
+    @property
+    def of_pages(self) -> bool:
+        """Whether page views are counted, not requests."""
+        return isinstance(self.sli, Ratio) and self.sli.bad is not None and self.sli.bad.name == PAGE_BAD
 
     @property
     def selectors(self) -> tuple[Selector, ...]:

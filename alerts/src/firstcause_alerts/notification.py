@@ -11,7 +11,8 @@ from typing import Any
 
 MOST_ALERTS, MOST_SUMMARY, MOST_LINE = 5, 1024, 400
 LINES = (
-    ("route", "Route"), ("p99", "p99"), ("burn", "Burn"), ("concentration", "Concentrated"), ("deployed", "Deployed"),
+    ("route", "Route"), ("p99", "p99"), ("lcp", "LCP p75"), ("release", "Release"), ("burn", "Burn"),
+    ("concentration", "Concentrated"), ("deployed", "Deployed"),
     ("budget", "Budget"),
 )  # fmt: skip
 LINKS = (("cause_runbook", "Cause runbook"), ("runbook", "Runbook"), ("traces", "Traces"), ("dashboard", "Dashboard"))

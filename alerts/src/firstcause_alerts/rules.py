@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import causes, sli, wording
+from . import causes, pages, sli, wording
 from .burn_rate import GUARD, Pair
 from .causes import far_s, latched, near_s
 from .durations import window
@@ -21,7 +21,7 @@ from .timing import Timing
 
 Rule = dict[str, Any]
 SLOW_S = 120.0
-"""Interval of the slow group: its shortest window has two hours."""
+"""Interval of the slow group: its shortest window has an hour."""
 ABSENT_S, GONE_S = 600.0, 86_400.0
 """A missing indicator is told after ten minutes, if it was there within a day."""
 CLAIM = 0.9
@@ -36,6 +36,7 @@ def groups(spec: Spec, timing: Timing, rows: tuple[Row, ...] | None = None) -> d
     for part in (_indicators, _causes, _incident, _alerts):
         fast += [rule for slo in spec.slos for rule in part(slo, spec, timing)]
     slow = [rule for slo in spec.slos for rule in _slow(slo, spec, timing)]
+    slow += [_record(name, expression, by=by) for name, expression, by in pages.vitals(spec, timing)]
     tickets = [alert(row, spec, timing) for row in (table() if rows is None else rows)]
     return {
         "groups": [
@@ -104,7 +105,9 @@ def _pair(slo: Slo, pair: Pair) -> Rule:
 
 def _causes(slo: Slo, _spec: Spec, timing: Timing) -> Iterator[Rule]:
     near = timing(near_s(slo))
-    for name, expression in causes.scores(slo, timing):
+    for name, expression in (pages.cause_scores if slo.of_pages else causes.scores)(slo, timing):
+        yield _record(name, expression, slo=slo.name)
+    for name, expression in pages.evidence(slo, timing) if slo.of_pages else ():
         yield _record(name, expression, slo=slo.name)
     if p99 := sli.p99(slo, near):
         yield _record("slo:p99:seconds", p99, slo=slo.name)
@@ -119,6 +122,9 @@ def _concentration(slo: Slo, timing: Timing) -> Iterator[Rule]:
     now = _at(slo, "slo:bad:now")
     before = timing(2 * timing.scrape_s * timing.scale)
     seen = f"and on ({ENV}) ({now} >= {CLAIM_LEAST}) and on ({ENV}) ({now} offset {before})"
+    if slo.of_pages:
+        yield _record("slo:concentration", pages.region(slo, seen, CLAIM), slo=slo.name, part="region")
+        return
     verdict = _at(slo, "slo:verdict:now")
     by, all_of = f"{ENV}, culprit_service", "culprit_version"
     known = _copied("firstcause_deploy_time_seconds", culprit_service="service_name", culprit_version="service_version")

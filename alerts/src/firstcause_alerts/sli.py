@@ -108,10 +108,15 @@ def p99(slo: Slo, window: str) -> str:
     found = histogram(slo)
     if found is None:
         return ""
+    return quantile(0.99, found, ENV, window)
+
+
+def quantile(part: float, found: Selector, by: str, window: str) -> str:
+    """A quantile from native buckets where there are any, else from classic ones."""
     buckets = found.named(found.name + "_bucket")
-    native = f"histogram_quantile(0.99, sum by ({ENV}) (rate({found.over(window)})))"
-    classic = f"histogram_quantile(0.99, sum by ({ENV}, le) (rate({buckets.over(window)})))"
-    return f"({native} or on ({ENV}) {classic}) >= 0"
+    native = f"histogram_quantile({part}, sum by ({by}) (rate({found.over(window)})))"
+    classic = f"histogram_quantile({part}, sum by ({by}, le) (rate({buckets.over(window)})))"
+    return f"({native} or on ({by}) {classic}) >= 0"
 
 
 # -- samples ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from .burn_rate import Pair
 from .causes import near_s
 from .durations import window, words
 from .model import ENV, Latency, Level, Pattern, Slo, Spec
+from .objectives import named
 from .selector import quote
 
 PLAIN = "[^A-Za-z0-9_./:@ ,()=?+-]+"
@@ -56,7 +57,9 @@ def of_slo(slo: Slo, spec: Spec, *, recovering: bool = False) -> dict[str, str]:
         "title": f"{_text(slo.title, 80)}: {'getting better' if recovering else _happens(slo)}",
         "summary": _summary(slo),
         "burn": _burn(slo),
-        "p99": _p99(slo),
+        "p99": "" if slo.of_pages else _seconds(slo, "slo:p99:seconds"),
+        "lcp": _seconds(slo, "slo:lcp:seconds") if slo.of_pages else "",
+        "release": _release(slo) if slo.of_pages else "",
         "route": _route(slo),
         "causes": _causes(slo),
         "concentration": _concentration(slo),
@@ -81,6 +84,8 @@ def _text(text: str, most: int) -> str:
 
 
 def _happens(slo: Slo) -> str:
+    if slo.of_pages:
+        return "slow or broken"
     match slo.sli:
         case Latency(_, within_s):
             return f"slower than {words(within_s) if within_s >= 1 else f'{within_s * 1000:g} ms'}"
@@ -93,9 +98,9 @@ def _happens(slo: Slo) -> str:
 
 def _summary(slo: Slo) -> str:
     ratio = query(_of(slo, "100 * slo:error:ratio", f",window={quote(window(near_s(slo)))}"), "$env")
-    what = {"slower": "of requests are slow", "failing": "of requests fail"}.get(
-        _happens(slo).split()[0], "of samples are bad"
-    )
+    what = {
+        "slower": "of requests are slow", "failing": "of requests fail", "slow": "of page views are slow or broken",
+    }.get(_happens(slo).split()[0], "of samples are bad")  # fmt: skip
     said = f'{{{{ with {ratio} }}}}{{{{ . | first | value | printf "%.3g" }}}} % {what}{{{{ end }}}}'
     target = f"objective {float(slo.target * 100):g} % in {words(slo.period_s)}, owner {_text(slo.owner, 40)}"
     return f"{_START}{said} at {_text(slo.service, 64)} ({target}). Cause: {_top(slo)}"
@@ -108,14 +113,18 @@ def _top(slo: Slo) -> str:
     dominant = f'{{{{ if and (ge .Value {DOMINANT}.0) (ne .Labels.cause "unknown") }}}}'
     share = '({{ .Value | printf "%.0f" }} %)'
     return (
-        f"{{{{ range {top} }}}}{dominant}{named} {share}{_detail()}{{{{ else }}}}no dominant cause{{{{ end }}}}"
+        f"{{{{ range {top} }}}}{dominant}{named} {share}{_detail(slo)}{{{{ else }}}}no dominant cause{{{{ end }}}}"
         "{{ else }}not known{{ end }}"
     )
 
 
-def _detail() -> str:
+def _detail(slo: Slo) -> str:
     of_cause = f"firstcause_cause_detail{{culprit_service=%q,cause=%q,{ENV}=%q}}"
-    found = query(of_cause, ".Labels.culprit_service", ".Labels.cause", "$env")
+    given = [".Labels.culprit_service", ".Labels.cause", "$env"]
+    if slo.of_pages:  # the endpoint tells the details of browsers, under its own name
+        of_cause += f' or firstcause_cause_detail{{{_endpoint(slo)}cause=~"client[.].+",cause=%q,{ENV}=%q}}'
+        given += given[1:]
+    found = query(of_cause, *given)
     return f"{{{{ with {found} }}}}: {plain('(. | first).Labels.detail', 120)}{{{{ end }}}}"
 
 
@@ -128,7 +137,7 @@ def _causes(slo: Slo) -> str:
         ".Labels.cause",
     )
     through = f"{{{{ with {via} }}}} via {plain('(. | first).Labels.via', 30)}{{{{ end }}}}"
-    line = f"{plain('.Labels.culprit_service', 64)} {plain('.Labels.cause', 40)}{through}{_detail()}"
+    line = f"{plain('.Labels.culprit_service', 64)} {plain('.Labels.cause', 40)}{through}{_detail(slo)}"
     return f'{_START}{{{{ range {top} }}}}{{{{ .Value | printf "%.0f" }}}} % {line}\n{{{{ end }}}}'
 
 
@@ -139,8 +148,13 @@ def _burn(slo: Slo) -> str:
     return f"{_START}{{{{ range $i, $p := {found} }}}}{each}{{{{ end }}}}"
 
 
-def _p99(slo: Slo) -> str:
-    found = query(_of(slo, "slo:p99:seconds"), "$env")
+def _endpoint(slo: Slo) -> str:
+    named = [str(m).replace("%", "%%") for m in slo.events.of("service_name")]
+    return "".join(f"{one}," for one in named)
+
+
+def _seconds(slo: Slo, record: str) -> str:
+    found = query(_of(slo, record), "$env")
     return f"{_START}{{{{ with {found} }}}}{{{{ . | first | value | humanizeDuration }}}}{{{{ end }}}}"
 
 
@@ -151,6 +165,13 @@ def _route(slo: Slo) -> str:
     single = f'reReplaceAll "{PLAIN_ROUTE}" "_" | reReplaceAll "([{{}}])[{{}}]+" "$1"'
     route = f'{{{{ .Labels.http_route | {single} | printf "%.100s" }}}}'
     return f'{_START}{{{{ range {found} }}}}{route} ({{{{ .Value | printf "%.0f" }}}} % of the bad ones){{{{ end }}}}'
+
+
+def _release(slo: Slo) -> str:
+    by_release = f"sum by (release) ({_of(slo, 'slo:page:bad')})"
+    found = query(f"topk(1, 100 * {by_release} / scalar(sum({by_release})))", "$env", "$env")
+    line = f'{plain(".Labels.release", 64)} ({{{{ .Value | printf "%.0f" }}}} % of the bad ones)'
+    return f"{_START}{{{{ range {found} }}}}{line}{{{{ end }}}}"
 
 
 def _concentration(slo: Slo) -> str:
@@ -180,6 +201,9 @@ def _traces(slo: Slo, spec: Spec) -> str:
     base = spec.link(slo.service, "traces").rstrip("/")
     if not base:
         return ""
+    if slo.of_pages:
+        endpoint = next(iter(named(slo.events, "service_name")), slo.service)
+        return f"{base}/search?service={url_quote(endpoint)}&operation=documentLoad&lookback=1h"
     tags = url_quote('{"firstcause.outcome":"' + ("slow" if isinstance(slo.sli, Latency) else "error") + '"}')
     return f"{base}/search?service={url_quote(slo.service)}&lookback=1h&tags={tags}"
 

@@ -54,9 +54,11 @@ class Config:
     series: int = 4000
     """Histogram series; about 7 KB each. Beyond it new ones go to the route `other`."""
     settle_s: float = 10.0
-    """How long after its last report a value of loading (LCP, FCP, TTFB) is counted."""
+    """How long after its last report a value of loading (LCP, FCP, TTFB) is counted, and any slow one blamed."""
     settle_late_s: float = 300.0
     """The same for values that grow while the page is used (INP, CLS)."""
+    blame_s: float = 10.0
+    """A slow value is blamed after so long at the latest: alert windows must be much longer than it."""
     read_s: float = 10.0
     """How long a body may take to arrive."""
     slow: Mapping[str, float] = field(default_factory=lambda: {"LCP": 2.5, "INP": 0.2})
@@ -139,7 +141,7 @@ _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "path": (str, "a path"), "origins": _LIST, "trusted_networks": _LIST, "region_header": (str, "a header's name"),
     "mmdb": (str, "a path"), "regions": _LIST, "routes": _LIST, "address_rate": _SECONDS, "address_burst": _WHOLE,
     "total_rate": _SECONDS, "total_burst": _WHOLE, "addresses": _WHOLE, "views": _WHOLE, "series": _WHOLE,
-    "settle_s": _SECONDS, "settle_late_s": _SECONDS, "read_s": _SECONDS, "slow": (_slow, "LCP=2.5,INP=0.2"),
+    "settle_s": _SECONDS, "settle_late_s": _SECONDS, "blame_s": _SECONDS, "read_s": _SECONDS, "slow": (_slow, "LCP=2.5,INP=0.2"),
     "count_tests": (_flag, "true or false"), "script": (str, "a path"),
 }  # fmt: skip
 
@@ -195,6 +197,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("series", _whole(100, 8000), "use 100 to 8000"),
     ("settle_s", _number(0, 3600), "use 0 to 3600 seconds"),
     ("settle_late_s", _number(0, 3600), "use 0 to 3600 seconds"),
+    ("blame_s", _number(0, 3600), "use 0 to 3600 seconds"),
     ("read_s", _number(0.1, 300), "use 0.1 to 300 seconds"),
     ("slow", _are_slow, f"use {_EDGES}"),
     ("script", lambda v: v == "" or Path(v).is_file(), "use the path of a file there is"),

@@ -67,6 +67,7 @@ class Core:
         self.wanted = frozenset((*HEADERS, config.region_header.lower()))
         """Headers to be handed over; several of one name joined by commas."""
         self._renew()
+        self._out()
         _cores.add(self)
 
     def _renew(self) -> None:

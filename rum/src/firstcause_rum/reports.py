@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from firstcause.conventions import PHASES, THRESHOLDS
+from firstcause.conventions import PAGE_CAUSES, PHASES, THRESHOLDS
 from firstcause.logs.redaction import redact_url, redact_value
 from firstcause.servers.incoming import known_method
 
 from . import blame
 from .signals import BAD, DROPPED, ERROR, ERRORS, INFO, PAGE, SAMPLED, SCRIPT, WARN, Signals
-from .views import GROWING, Pending, View
+from .views import GROWING, NEVER, Pending, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,18 +57,22 @@ class Reports:
         if view.counted:
             return
         view.counted = True
-        self.signals.count(PAGE, view.labels.route, view.labels.release, _joined(view))
+        counted = (view.labels.route, view.labels.release, _joined(view))
+        self.signals.count(PAGE, *counted)
+        self.signals.begin(*counted)
         self.signals.event("firstcause.page_view", view.attributes, at_ns, view.joined)
 
     def _vital(self, view: View, item: Item, at_ns: int, now: float) -> None:
         name = item["name"]
         settle_s = self._config.settle_late_s if name in GROWING else self._config.settle_s
-        refused = view.report(item, now, settle_s)
+        value = _scaled(name, item["val"])
+        slow = not view.hidden and value > self._config.slow.get(name, NEVER)
+        # An alert cannot wait for the last word on a value that grows.
+        blame_s = min(settle_s, self._config.settle_s, self._config.blame_s)
+        refused = view.report(item, now + settle_s, now + blame_s if slow else NEVER)
         if refused:
             self.signals.count(DROPPED, refused)
             return
-        value = _scaled(name, item["val"])
-        slow = not view.hidden and value > self._config.slow.get(name, float("inf"))
         attributes = {
             **view.attributes, "browser.web_vital.name": name.lower(), "browser.web_vital.value": item["val"],
             "browser.web_vital.delta": item.get("dlt", item["val"]), "browser.web_vital.id": item["id"],
@@ -107,6 +111,7 @@ class Reports:
             "firstcause.work.longest": item.get("max", 0.0),
         }  # fmt: skip
         if longest:
+            view.script = max(view.script, (longest.get("ms", 0.0), _called(longest)))
             attributes["firstcause.work.script"] = url(longest.get("src", ""))
             attributes["firstcause.work.function"] = longest.get("fn", "")
             attributes["firstcause.work.script_time"] = longest.get("ms", 0.0)
@@ -118,6 +123,7 @@ class Reports:
             self.signals.count(ERRORS, view.labels.route, view.labels.release, kind)
         if kind != "script":  # what another origin's script threw says nothing of the page
             self._bad(view, "error")
+            self._explain(view, "client.errors", f"{item.get('type', 'Error')} at {_place(item)}", at_ns)
         attributes = {
             **view.attributes, "exception.type": item.get("type", "Error"),
             "exception.message": redact_value(item.get("msg", "")), "firstcause.error.kind": kind,
@@ -152,7 +158,7 @@ class Reports:
             "firstcause.request.duration": item["ms"],
         }  # fmt: skip
         if status >= _FAILED:
-            self._bad(view, "error")
+            self._bad(view, "request")
         severity = WARN if "error.type" in event else INFO
         self.signals.event("firstcause.page_request", event, at_ns, view.joined, severity)
 
@@ -166,37 +172,47 @@ class Reports:
         """
         if view.outcome:
             return
-        view.outcome = outcome
+        view.outcome = "slow" if outcome == "slow" else "error"
         self.signals.count(BAD, view.labels.route, view.labels.release, _joined(view), outcome)
         if not view.told:
             view.wait(0.001)  # at the end of this beacon, which may still say how the page was loaded
 
+    def _explain(self, view: View, cause: str, detail: str, at_ns: int) -> None:
+        """Only of a view that is proven to be ours: the detail stands in a page."""
+        if view.joined is not None:
+            self.signals.explain(cause, redact_value(detail), at_ns)
+
     def settle(self, view: View, now: float) -> None:
         """Count what is due, and tell of the page load."""
+        for pending in view.to_blame(now):
+            self._blame(view, pending)
         for pending in view.settled(now):
-            self._count(view, pending)
+            self.signals.observe(pending.name.lower(), view, _scaled(pending.name, pending.value), _seen_ns(view))
         if view.joined is not None and not view.told:
             view.told = True
             if view.outcome or view.joined.flags & SAMPLED:
                 self.signals.spans(view)
 
-    def _count(self, view: View, pending: Pending) -> None:
-        value = _scaled(pending.name, pending.value)
-        at_ns = view.origin_ns + int(view.ends_ms * 1e6)
-        self.signals.observe(pending.name.lower(), view, value, at_ns)
-        if view.hidden or value <= self._config.slow.get(pending.name, float("inf")):
-            return
+    def _blame(self, view: View, pending: Pending) -> None:
+        at_ns = _seen_ns(view)
         if pending.name == "LCP":
             parts = blame.of_lcp(pending.value, pending.at, view.load or {}, view.rtt)
         else:
             parts = blame.of_inp(pending.value, pending.at)
-        self.signals.blame(view.labels, pending.name, parts)
+        self.signals.blame(view.labels, _joined(view), pending.name, parts)
+        top = blame.top(parts)
+        self._explain(view, PAGE_CAUSES.get(top, ""), _culprit(view, top, pending), at_ns)
         attributes = {
-            **view.attributes, "firstcause.blame.vital": pending.name.lower(), "firstcause.blame.top": blame.top(parts),
+            **view.attributes, "firstcause.blame.vital": pending.name.lower(), "firstcause.blame.top": top,
             "firstcause.blame.value": pending.value,
             **{f"firstcause.blame.{part}": round(ms, 1) for part, ms in parts.items()},
         }  # fmt: skip
         self.signals.event("firstcause.slow_page", attributes, at_ns, view.joined, WARN)
+
+
+def _seen_ns(view: View) -> int:
+    """When the latest that is known of it happened."""
+    return view.origin_ns + int(view.ends_ms * 1e6)
 
 
 def rating(name: str, value: float) -> str:
@@ -208,6 +224,23 @@ def rating(name: str, value: float) -> str:
 def _scaled(name: str, value: float) -> float:
     """Milliseconds to seconds; a score stays."""
     return value if name == "CLS" else value / 1000
+
+
+def _culprit(view: View, top: str, pending: Pending) -> str:
+    """The image that the largest paint waited for, or the script that ran longest; "" when the page did not say."""
+    if top in ("transfer", "render"):
+        return url(pending.at.get("url", ""))
+    if top not in ("own_script", "third_party_script"):
+        return ""
+    return _called(pending.at) if pending.name == "INP" else view.script[1]
+
+
+def _called(script: dict[str, Any]) -> str:
+    return f"{script.get('fn', '')} {url(script.get('src', ''))}".strip()
+
+
+def _place(error: Item) -> str:
+    return f"{url(error.get('src', ''))}:{error.get('ln', 0)}" if "src" in error else "an unknown place"
 
 
 def _joined(view: View) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from firstcause._recorder import Recorder
+from firstcause.conventions import PAGE_OUTCOMES
 from firstcause.export.otlp import Scope
 from firstcause.logs.records import LogRecord
 from firstcause.logs.setup import _output
@@ -30,6 +31,7 @@ BEACONS, DROPPED = "firstcause.rum.beacons", "firstcause.rum.dropped"
 INFO, WARN, ERROR = 9, 13, 17
 _TEXT = {INFO: "INFO", WARN: "WARN", ERROR: "ERROR"}
 SAMPLED = 1
+DETAIL = 120
 KEPT = 8192
 """Combinations of labels whose series are kept ready."""
 _ON_SPANS = ("url.full", "page.route", "session.id", "firstcause.page_view.id", "release", "user_agent.original")
@@ -44,6 +46,10 @@ class Signals:
         self._metrics, self._provider = recorder.metrics, recorder.provider
         self._series, self._most = set[tuple[str, ...]](), series
         self._keys: dict[tuple[tuple[str, ...], str, tuple[str, ...]], list[tuple[str, tuple[str, ...]]]] = {}
+        self._born = set[tuple[str, str, str]]()
+        for joined in ("true", "false"):  # an objective then has its series before the first visitor comes
+            self.count(PAGE, OTHER, "unknown", joined, n=0)
+            self.begin(OTHER, "unknown", joined)
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -73,10 +79,22 @@ class Signals:
         """Add to a counter."""
         self._metrics.add(name, key, n)
 
-    def blame(self, labels: Labels, vital: str, parts: Parts) -> None:
+    def begin(self, route: str, release: str, joined: str) -> None:
+        """Have the counters of bad views of such views at 0: of a series born with its first count, that is lost."""
+        if (route, release, joined) not in self._born:
+            self._born.add((route, release, joined))
+            for outcome in PAGE_OUTCOMES:
+                self.count(BAD, route, release, joined, outcome, n=0)
+
+    def blame(self, labels: Labels, joined: str, vital: str, parts: Parts) -> None:
         """Count where the time of a slow view went; parts are in milliseconds."""
         for part, ms in parts.items():
-            self._metrics.add(BLAME, (labels.route, labels.region, vital, part), ms / 1000)
+            self._metrics.add(BLAME, (labels.route, labels.region, joined, vital, part), ms / 1000)
+
+    def explain(self, cause: str, detail: str, at_ns: int) -> None:
+        """Keep what an alert may show beside a cause."""
+        if detail:
+            self._metrics.explain(cause, detail[:DETAIL], at_ns)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+NEVER = float("inf")
 GROWING = ("INP", "CLS")
 """Vitals that grow while the page is used."""
 MOST_ERRORS, MOST_VITALS = 50, 20
@@ -43,6 +44,8 @@ class Pending:
     value: float
     at: dict[str, Any]
     due: float
+    blamed_at: float
+    """When it is said who is to blame for it; never for a good one."""
 
 
 @dataclass(slots=True)
@@ -60,8 +63,11 @@ class View:
     pending: dict[str, Pending] = field(default_factory=dict)
     """By the metric's id."""
     done: set[str] = field(default_factory=set)
+    blamed: set[str] = field(default_factory=set)
     errors: set[str] = field(default_factory=set)
     load: dict[str, Any] | None = None
+    script: tuple[float, str] = (0.0, "")
+    """The script that ran longest in long frames so far: milliseconds, and what it is called."""
     rtt: float = 0.0
     outcome: str = ""
     hidden: bool = False
@@ -73,16 +79,25 @@ class View:
     due: float = 0.0
     """When something of it is to be settled; 0 for never."""
 
-    def report(self, vital: dict[str, Any], now: float, settle_s: float) -> str:
+    def report(self, vital: dict[str, Any], due: float, blamed_at: float = NEVER) -> str:
         """Take a vital's value so far; returns why not, "" when it was taken."""
         id_ = vital["id"]
         if id_ in self.done:
             return "late"
         if id_ not in self.pending and len(self.pending) + len(self.done) >= MOST_VITALS:
             return "full"
-        self.pending[id_] = Pending(vital["name"], vital["val"], vital.get("at", {}), now + settle_s)
-        self._plan(now + settle_s)
+        blamed_at = NEVER if id_ in self.blamed else blamed_at
+        self.pending[id_] = Pending(vital["name"], vital["val"], vital.get("at", {}), due, blamed_at)
+        self._plan(min(due, blamed_at))
         return ""
+
+    def to_blame(self, now: float) -> Iterator[Pending]:
+        """The slow vitals of which it is time to say why; each is given once."""
+        for id_, pending in self.pending.items():
+            if pending.blamed_at <= now and pending.blamed_at != NEVER:
+                self.blamed.add(id_)
+                pending.blamed_at = NEVER
+                yield pending
 
     def settled(self, now: float) -> Iterator[Pending]:
         """The vitals that are due; each is given once."""
@@ -90,7 +105,7 @@ class View:
         for id_ in due:
             self.done.add(id_)
             yield self.pending.pop(id_)
-        self.due = min((pending.due for pending in self.pending.values()), default=0.0)
+        self.due = min((min(one.due, one.blamed_at) for one in self.pending.values()), default=0.0)
 
     def wait(self, until: float) -> None:
         """Look at this view again then, even if no vital comes."""

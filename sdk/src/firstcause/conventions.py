@@ -64,6 +64,8 @@ PHASES = ("dns", "tcp", "tls", "request", "response", "dom", "load")
 """Phases of a page load."""
 BLAMES = ("network", "server", "transfer", "render", "own_script", "third_party_script", "unknown")
 """Where the time of a slow page view went; the parts sum to it."""
+PAGE_OUTCOMES = ("slow", "error", "request")
+"""What made a page view bad: it was slow, its script failed, or a request of it was answered by 5xx."""
 
 
 def _by_dimension(
@@ -92,7 +94,7 @@ _PAGES = (
         {**_PAGE, "release": 32, "joined": 3},
     ),
     Instrument(
-        "firstcause.page.bad", "{view}", COUNTER, "Page views that were slow or failed, each once.",
+        "firstcause.page.bad", "{view}", COUNTER, "Bad page views, each once, under what made it so first.",
         {**_PAGE, "release": 32, "joined": 3, "outcome": 5},
     ),
     Instrument(
@@ -104,7 +106,7 @@ _PAGES = (
     ),
     Instrument(
         "firstcause.page.blame", "s", COUNTER, "Where the time of page views over their threshold went.",
-        {**_PAGE, "region": _DIMENSIONS["region"], "vital": 3, "part": len(BLAMES) + 1},
+        {**_PAGE, "region": _DIMENSIONS["region"], "joined": 3, "vital": 3, "part": len(BLAMES) + 1},
     ),
     Instrument("firstcause.rum.beacons", "{beacon}", COUNTER, "Beacons by what became of them.", {"result": 24}),
     Instrument(
@@ -171,6 +173,10 @@ CAUSES = {
     "host.cpu": "The process was runnable, and others had the core.",
     "ingress.queue": "The request waited in front of the service.",
     "client.slow_body": "The caller sent or read slowly.",
+    "client.region": "The network between the browser and the page took the time.",
+    "client.slow_page": "The page was slow to arrive or to be drawn in the browser.",
+    "client.main_thread": "Script kept the browser's main thread busy, the page's own or a third party's.",
+    "client.errors": "Script failed in the browser; the version is the page's release.",
     "db.slow": "The database answered slowly.",
     "db.errors": "The database refused or failed.",
     "db.pool_exhausted": "No connection was free, and its holders are idle, usual or gone.",
@@ -185,6 +191,11 @@ CAUSES = {
     UNKNOWN: "No dominant cause.",
 }
 """Cause id to what it says; closed."""
+PAGE_CAUSES = {
+    "network": "client.region", "transfer": "client.slow_page", "render": "client.slow_page",
+    "own_script": "client.main_thread", "third_party_script": "client.main_thread",
+}  # fmt: skip
+"""Part of a slow page view to its cause; the server's part is whatever the backend says of itself."""
 
 KINDS = {
     "app": ("app.slow", "app.exception"),

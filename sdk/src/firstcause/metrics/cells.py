@@ -147,8 +147,8 @@ class Metrics:
                 )
             ] += 1  # fmt: skip
             if (
-                report.trace_id
-                and not 0 <= report.started_ns - cell.last[bucket] < EXEMPLAR_EVERY_NS
+                not 0 <= report.started_ns - cell.last[bucket] < EXEMPLAR_EVERY_NS
+                and report.trace_id
                 and (report.sampled or report.outcome in ("slow", "error"))  # those are exported, sampled or not
             ):
                 self._exemplar(cell, bucket, report.trace_id, ns, report.started_ns)
@@ -185,6 +185,11 @@ class Metrics:
                 pairs = zip(declared.attributes, key, strict=True)
                 at = self._counter(instrument, *[self._bounded(instrument, name, value) for name, value in pairs])
             self.store.words[at] += whole
+
+    def explain(self, cause: str, detail: str, at_ns: int) -> None:
+        """Keep the latest detail behind a cause that this service tells of; `detail` is redacted and short already."""
+        with self._lock:
+            self._detail((self.labels.get("service.name", ""), cause, detail), at_ns)
 
     def _exemplar(self, cell: Cell, bucket: int, trace_id: int, ns: int, at_ns: int) -> None:
         cell.last[bucket] = at_ns
@@ -267,11 +272,13 @@ class Metrics:
         for booking in report.bookings:
             words[self._counter(EXCESS, *self._verdict(report, booking))] += booking.excess_ns
         if top is not None and top.detail:
-            detail = (self._bounded(BAD, "culprit.service", top.culprit), top.cause, top.detail)
-            self.details[detail] = report.started_ns
-            self.details.move_to_end(detail)
-            if len(self.details) > DETAILS:
-                self.details.popitem(last=False)
+            self._detail((self._bounded(BAD, "culprit.service", top.culprit), top.cause, top.detail), report.started_ns)
+
+    def _detail(self, detail: tuple[str, str, str], at_ns: int) -> None:
+        self.details[detail] = at_ns
+        self.details.move_to_end(detail)
+        if len(self.details) > DETAILS:
+            self.details.popitem(last=False)
 
     def _verdict(self, report: UnitReport, booking: Any) -> tuple[str, ...]:
         route = self._bounded(BAD, "http.route", report.route)
