@@ -68,7 +68,7 @@ def of_slo(slo: Slo, spec: Spec, *, recovering: bool = False) -> dict[str, str]:
         "runbook": f"{runbooks(spec, slo.service)}/{'SLORecovering' if recovering else 'SLOBurn'}.md",
         "cause_runbook": _cause_runbook(slo, spec),
         "traces": _traces(slo, spec),
-        "dashboard": spec.link(slo.service, "dashboard"),
+        "dashboard": _dashboard(slo, spec),
     }
     return {name: text for name, text in found.items() if text}
 
@@ -206,6 +206,15 @@ def _traces(slo: Slo, spec: Spec) -> str:
         return f"{base}/search?service={url_quote(endpoint)}&operation=documentLoad&lookback=1h"
     tags = url_quote('{"firstcause.outcome":"' + ("slow" if isinstance(slo.sli, Latency) else "error") + '"}')
     return f"{base}/search?service={url_quote(slo.service)}&lookback=1h&tags={tags}"
+
+
+def _dashboard(slo: Slo, spec: Spec) -> str:
+    """The address with what Grafana's variables are to be, so that nothing has to be typed."""
+    base = spec.link(slo.service, "dashboard")
+    if not base:
+        return ""
+    env, incident = (f'{{{{ reReplaceAll "[^A-Za-z0-9_.-]+" "_" $labels.{label} }}}}' for label in (ENV, "incident"))
+    return f"{base}?var-env={env}&var-slo={url_quote(slo.name)}&var-service={incident}&from=now-1h&to=now"
 
 
 def ticket(slo: Slo, spec: Spec, pairs: tuple[Pair, ...]) -> dict[str, str]:
