@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import browsing, page_views
 from .alerting import PAGE_S, RESOLVE_S, REST_S, OnCall, Reader, on_call, wait
 from .chain import programs
-from .faults import FAULTS, LOOK_ALIKES
+from .faults import BROWSER_FAULTS, FAULTS, LOOK_ALIKES
 from .judge import QUIET, Judge
 from .load import MIX, Load, Sample, percentile
 from .parts import PartError
@@ -26,6 +27,7 @@ from .programs import ProgramMissingError
 from .sink import Sink, ledger, waterfall
 from .supervisor import Shop
 from .verdicts import Reading, between, read_all
+from .visitors import Visitors, visiting
 
 SEED = 7
 WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 8.0
@@ -89,8 +91,7 @@ class Run:
 
     def round(self, number: int, fault: str) -> None:
         """Break, watch, ask, mend, and wait until users are well again."""
-        says = {**FAULTS, **LOOK_ALIKES, QUIET: "nothing is broken"}[fault]
-        self.screen.line(f"\nRound {number} at {time.strftime('%H:%M:%S')}: {says}", "bold")
+        self._announce(number, {**FAULTS, **LOOK_ALIKES, QUIET: "nothing is broken"}[fault])
         before = read_all(self.shop.metrics)
         if self.called:
             self.called.begin()
@@ -103,7 +104,35 @@ class Run:
         samples, verdicts = self.settle(fault, began, before)
         self._felt(samples)
         self._said(verdicts)
-        right, why = self.judge.ask(fault, len(samples), verdicts)
+        self._end(fault, len(samples), verdicts)
+
+    def browser_round(self, number: int, fault: str, visitors: Visitors) -> None:
+        """The same with visitors, of whom the requests of services know little: their browsers are asked."""
+        self._announce(number, BROWSER_FAULTS[fault])
+        self.screen.line(f"  visitors: {visitors.kind}", "dim")
+        browsing.warm_up(visitors)
+        before = page_views.read(self.shop.metrics)
+        if self.called:
+            self.called.begin()
+        self.shop.break_(fault)
+        self.watch(browsing.FAULT_S)
+        if self.called:
+            self.watch(PAGE_S - browsing.FAULT_S, lambda: bool(self.called and self.called.pages))
+        self.shop.mend(fault)
+        browsing.drain(visitors)
+        seen, verdicts = page_views.between(before, page_views.read(self.shop.metrics))
+        for line in browsing.told(seen, verdicts):
+            self.screen.line(line)
+        if visitors.failed:
+            self.screen.line(f"  {visitors.failed} visits came to nothing so far: a page did not load in time", "red")
+        self._end(fault, round(seen.total(page_views.VIEWS)), verdicts)
+
+    def _announce(self, number: int, says: str) -> None:
+        self.screen.line(f"\nRound {number} at {time.strftime('%H:%M:%S')}: {says}", "bold")
+
+    def _end(self, fault: str, requests: int, verdicts: list[dict[str, Any]]) -> None:
+        """Have a round judged, and wait for its end."""
+        right, why = self.judge.ask(fault, requests, verdicts)
         said = next((f"{row['service']} {row['cause']}" for row in verdicts if row["count"]), "nobody")
         self._judged(right, why)
         self._recover()
@@ -198,6 +227,11 @@ def order(seed: int, rounds: int) -> list[str]:
     return faults
 
 
+def for_browsers(seed: int) -> str:
+    """The fault of the last round, which only browsers see."""
+    return random.Random(seed).choice(sorted(BROWSER_FAULTS))
+
+
 def last_line(shop: Shop) -> str:
     """The last canonical line the gateway wrote."""
     lines = shop.log("gateway").read_text(errors="replace").splitlines()
@@ -220,7 +254,11 @@ def play(seed: int, faults: list[str], screen: Screen, alerting: Mapping[str, Pa
             screen.line(f"\nWarming up for {WARM_S:.0f} s or more, so that every route knows what is usual")
             run.warm_up()
             for number, fault in enumerate(faults, 1):
-                run.round(number, fault)
+                if fault in BROWSER_FAULTS:
+                    with visiting(shop, seed) as visitors:
+                        run.browser_round(number, fault, visitors)
+                else:
+                    run.round(number, fault)
             load.stop()
             epilogue(shop, sink, screen)
             return run.rounds
@@ -258,10 +296,12 @@ def epilogue(shop: Shop, sink: Sink, screen: Screen) -> None:
 def serve(screen: Screen) -> int:
     """Run the shop under load until Ctrl-C, for `python -m demo_app.break`."""
     sink = Sink()
-    with Shop(sink.url, screen.line) as shop:
+    with Shop(sink.url, screen.line) as shop, visiting(shop, SEED) as visitors:
         load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", SEED)
         load.start()
         screen.line(f"gateway: http://127.0.0.1:{shop.ports['gateway']}  (Ctrl-C ends everything)")
+        of_rum = f"http://127.0.0.1:{shop.metrics['rum']}/metrics"
+        screen.line(f"visitors of its pages, /shop: {visitors.kind}; what they see: {of_rum}")
         while not threading.Event().wait(FOLLOW_S):
             shop.follow()
     return 0
@@ -288,7 +328,7 @@ def main() -> int:
         if given.serve:
             return serve(screen)
         rounds = given.rounds or (ROUNDS_WITHOUT_ALERTS if given.no_alerts else ROUNDS)
-        faults = given.faults or order(given.seed, max(2, rounds))
+        faults = given.faults or [*order(given.seed, max(2, rounds)), for_browsers(given.seed)]
         played = play(given.seed, faults, screen, None if given.no_alerts else found(screen))
         wrong = sum(not (done.right and done.paged) for done in played)
     except KeyboardInterrupt:

@@ -12,6 +12,14 @@ FAULTS = {
     "busy_neighbour": "processes of somebody else burn the services' core",
     "exception": "one route of gateway raises for some inputs",
 }
+BROWSER_FAULTS = {
+    "slow_region": "visitors from South America reach the shop over a slow line",
+    "heavy_script": "a script of the pages computes for seconds before anything is drawn",
+    "release_throws": "the pages' release 1.0.1 throws in every browser",
+    "slow_image": "the picture of a product comes in small pieces",
+    "slow_page_server": "orders' statement for product pages became slow; no other route needs it",
+}
+"""What only browsers see: a round of these has visitors."""
 LOOK_ALIKES = {
     "payments_slow_self": "payments takes half a second of its own, within its own objective",
     "busy_loop": "gateway computes in an async handler while orders answers normally",

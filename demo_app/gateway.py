@@ -15,10 +15,13 @@ import redis.asyncio
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 import firstcause
 
-from .settings import required
+from . import pages
+from .settings import listening, required
 from .switches import SWITCHES
 
 log = firstcause.get_logger()
@@ -130,13 +133,21 @@ async def call(method: str, path: str, **options: Any) -> Any:
     return response.json()
 
 
+app.include_router(pages.router(catalogue, call))
+
+
 def main() -> None:
     """Run the service."""
     global cache, ORDERS
     ORDERS = required("ORDERS_URL")
-    cache = redis.asyncio.from_url(required("REDIS_URL"), client_name="cache", socket_timeout=2, max_connections=2000)
+    cache = redis.asyncio.from_url(
+        required("REDIS_URL"), client_name="cache", socket_timeout=2, max_connections=2000,
+        # Once more at once: a connection from before Redis was restarted is no reason to fail.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )  # fmt: skip
     firstcause.configure(service="gateway", app=app)
-    uvicorn.run(app, port=int(required("PORT")), access_log=False, log_level="warning", loop="asyncio")
+    host, port = listening(), int(required("PORT"))
+    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", loop="asyncio")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 QUIET = "quiet"
-BY_COUNT = frozenset({"cache_down", "exception", "timeout"})
+BY_COUNT = frozenset({"cache_down", "exception", "timeout", "release_throws"})
 """Faults that make requests fail: fast failures are counted. The others make them slow: seconds decide."""
 SHARE = 0.6
 """The share the right cause must have where its fault is the only one."""
@@ -34,6 +34,11 @@ EXPECTED: dict[str, set[tuple[str, str]]] = {
     "unknown_thread": {("gateway", "app.slow"), ("gateway", "unknown")},
     "timeout": {("orders", "app.slow"), ("orders", "dependency.slow")},
     "hold_across_call": set(),
+    "slow_region": {("gateway", "client.region")},
+    "heavy_script": {("gateway", "client.main_thread")},
+    "release_throws": {("gateway", "client.errors")},
+    "slow_image": {("gateway", "client.slow_page")},
+    "slow_page_server": {("orders", "db.slow")},
 }
 
 

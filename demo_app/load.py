@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import math
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 MIX = (
@@ -123,3 +125,26 @@ class Load(threading.Thread):
         if status == LOGGED_OUT:
             with contextlib.suppress(httpx.HTTPError):
                 await self._log_in(client)  # the cache forgot the session, as after its restart
+
+
+def main() -> None:
+    """Load a gateway for ever; a line every ten seconds."""
+    parser = argparse.ArgumentParser(prog="python -m demo_app.load", description=main.__doc__)
+    parser.add_argument("url", help="the gateway's address")
+    parser.add_argument("--seed", type=int, default=7, help="order and times of the requests")
+    parser.add_argument("--alive", type=Path, help="a file to touch whenever there were answers, for a health check")
+    given = parser.parse_args()
+    load = Load(given.url, given.seed)
+    load.start()
+    while load.is_alive():
+        load.join(10)
+        done, load.samples = load.samples, []  # kept, they would grow for as long as it runs
+        seconds = [sample.seconds for sample in done]
+        errors = sum(sample.status == 0 or sample.status >= 500 for sample in done)
+        print(f"{len(done) / 10:.0f} req/s  p99 {percentile(seconds, 0.99) * 1e3:.0f} ms  errors {errors}", flush=True)
+        if given.alive and len(done) > errors:
+            given.alive.touch()
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import firstcause
 
-from .settings import required
+from .settings import listening, required
 from .switches import SWITCHES
 from .tasks import make_queue
 
@@ -28,6 +28,8 @@ leaked: list[Any] = []
 
 STOCK = text("SELECT sku, name, price, stock FROM products WHERE sku = :sku")
 SLOW_STOCK = text("SELECT sku, name, price, stock, pg_sleep(0.9) FROM products WHERE sku = :sku")
+BUYERS = text("SELECT buyer FROM orders WHERE sku = :sku ORDER BY id DESC LIMIT 3")
+SLOW_BUYERS = text("SELECT buyer, pg_sleep(3) FROM (SELECT 1) AS one LEFT JOIN orders ON sku = :sku LIMIT 1")
 REPORT = text("SELECT sku, count(*) AS sold FROM orders GROUP BY sku ORDER BY sold DESC LIMIT 10")
 
 
@@ -65,6 +67,15 @@ async def stock(sku: int) -> dict[str, Any]:
     if SWITCHES.on("overlap"):
         await asyncio.gather(pay(0.1, 0), pay(0.7, 1))
     return found
+
+
+@app.get("/buyers/{sku}")
+async def buyers(sku: int) -> list[str]:
+    """Who ordered a product last, for its page."""
+    statement = SLOW_BUYERS if SWITCHES.on("slow_page_server") else BUYERS
+    async with engine.connect() as connection:
+        rows = await connection.execute(statement, {"sku": sku})
+        return [buyer for buyer in rows.scalars() if buyer]
 
 
 async def pay(delay_s: float, number: int) -> None:
@@ -132,7 +143,8 @@ def main() -> None:
         required("DATABASE_URL"), pool_size=5, max_overflow=0, pool_timeout=2, pool_logging_name="orders"
     )
     _queue, mail = make_queue(required("QUEUE_URL"))
-    uvicorn.run(app, port=int(required("PORT")), access_log=False, log_level="warning", loop="asyncio")
+    host, port = listening(), int(required("PORT"))
+    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", loop="asyncio")
 
 
 if __name__ == "__main__":

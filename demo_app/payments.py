@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 
 import firstcause
 
-from .settings import required
+from .settings import listening, required
 from .switches import SWITCHES
 
 log = firstcause.get_logger()
@@ -63,7 +63,7 @@ def main() -> None:
     global engine
     firstcause.configure(service="payments", app=app)
     engine = create_engine(required("DATABASE_URL"), pool_size=16, max_overflow=0)
-    waitress.serve(app, host="127.0.0.1", port=int(required("PORT")), threads=16, _quiet=True)
+    waitress.serve(app, host=listening(), port=int(required("PORT")), threads=16, _quiet=True)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,29 @@
 """Programs that are no Python packages: where each is found, and how it is made where it is not.
 
 Looked for on PATH, in the project's cache (`$XDG_CACHE_HOME/firstcause`, outside the checkout), as a Debian
-package unpacked into the cache without installing it, and last built by Go from a module of ours that pins it.
+package unpacked into the cache without installing it, and last built by Go from a module of ours that pins it;
+the Collector by its own builder (OCB) from `collector-config/builder-config.yaml`.
 `python -m demo_app.programs prometheus promtool` gets them ready and prints their paths.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 BUILD_S = 1800
-"""Prometheus takes four minutes on two idle cores."""
+"""Prometheus, Loki and the Collector take four to five minutes each on two idle cores."""
+MANIFEST = Path(__file__).resolve().parent.parent / "collector-config" / "builder-config.yaml"
 
 
 class ProgramMissingError(RuntimeError):
@@ -34,15 +38,24 @@ class Program:
     version: str
     oldest: tuple[int, ...]
     """An older one on PATH or in Debian is passed over."""
-    package: str
+    package: str = ""
     """What Go builds."""
-    module: str
+    module: str = ""
     """Folder under `go/` whose `go.mod` pins it."""
+    manifest: Path | None = None
+    """What OCB builds instead; part of the name in the cache."""
     debian: str = ""
-    says: str = r"version v?(\d[\d.]*)"
-    """Where `--version` names the version."""
+    ask: str = "--version"
+    says: str = r'ersion[":, ]*v?(\d[\d.]*)'
+    """Where the answer names the version."""
     tags: str = "netgo"
     flags: str = ""
+
+    @property
+    def stamp(self) -> str:
+        """Version, and what else it was made from."""
+        made = f"-{hashlib.sha256(self.manifest.read_bytes()).hexdigest()[:8]}" if self.manifest else ""
+        return f"{self.version}{made}"
 
 
 def _of_prometheus(name: str, version: str) -> Program:
@@ -58,6 +71,14 @@ def _of_alertmanager(name: str, version: str) -> Program:
     return Program(name, version, (0, 25), package, "alertmanager", flags=stamp)
 
 
+def _told(
+    name: str, version: str, oldest: tuple[int, ...], package: str, variable: str, ask: str = "version"
+) -> Program:
+    """One that is told its version by a variable of its module."""
+    stamp = f"-s -w -X {package.partition('/cmd')[0]}/{variable}{version}"
+    return Program(name, version, oldest, package, name.removeprefix("docker-"), ask=ask, flags=stamp)
+
+
 PROGRAMS = {
     program.name: program
     for program in (
@@ -65,6 +86,12 @@ PROGRAMS = {
         _of_prometheus("promtool", "3.16.0"),
         _of_alertmanager("alertmanager", "0.31.1"),  # newer tags lack the files of the UI
         _of_alertmanager("amtool", "0.31.1"),
+        _told("ocb", "0.145.0", (0, 145), "go.opentelemetry.io/collector/cmd/builder", "cmd/builder/internal.version="),
+        Program("firstcause-collector", "0.145.0", (0, 145), manifest=MANIFEST),
+        # What the images call 2.0.0-rc2; newer ones are no Go module that resolves.
+        _told("jaeger", "1.62.0", (1, 62), "github.com/jaegertracing/jaeger/cmd/jaeger", "pkg/version.latestVersion=v"),
+        _told("loki", "3.7.8", (3, 7), "github.com/grafana/loki/v3/cmd/loki", "pkg/util/build.Version=", "--version"),
+        _told("docker-compose", "2.40.3", (2, 30), "github.com/docker/compose/v2/cmd", "internal.Version=v"),
     )
 }
 
@@ -81,9 +108,13 @@ def find(name: str, *, build: bool = True) -> Path:
 
 def _ways(program: Program) -> str:
     oldest = ".".join(map(str, program.oldest))
+    have = (
+        "It is a build of ours:"
+        if program.manifest
+        else "Put it on PATH (from its release files or your package manager), or"
+    )
     return (
-        f"{program.name} {oldest} or newer is missing. Put it on PATH (from its release files or your package "
-        f"manager), or copy it to {_place(program)}, or install Go and run "
+        f"{program.name} {oldest} or newer is missing. {have} copy it to {_place(program)}, or install Go and run "
         f"`python -m demo_app.programs {program.name}` once"
     )
 
@@ -95,14 +126,14 @@ def cache() -> Path:
 
 
 def _place(program: Program) -> Path:
-    return cache() / f"{program.name}-{program.version}" / program.name
+    return cache() / f"{program.name}-{program.stamp}" / program.name
 
 
 def _on_path(program: Program) -> Path | None:
     found = shutil.which(program.name)
     if found is None:
         return None
-    done = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([found, program.ask], capture_output=True, text=True, timeout=20, check=False)
     said = re.search(program.says, done.stdout + done.stderr)
     return Path(found) if said and version_of(said[1]) >= program.oldest else None
 
@@ -143,15 +174,28 @@ def _built(program: Program) -> Path | None:
         if not place.exists():
             print(f"building {program.name} {program.version} with Go, once; this takes minutes", file=sys.stderr)
             half = place.with_suffix(".half")
-            command = ["go", "build", "-trimpath", "-tags", program.tags, "-ldflags", program.flags, "-o", str(half)]
-            done = subprocess.run(
-                [*command, program.package], cwd=Path(__file__).parent / "go" / program.module,
-                capture_output=True, text=True, timeout=BUILD_S, check=False,
-            )  # fmt: skip
+            done = _by_ocb(program, half) if program.manifest else _by_go(program, half)
             if done.returncode:
                 raise ProgramMissingError(f"{_ways(program)}. Go said: {done.stderr[-1500:]}")
             half.rename(place)
     return place
+
+
+def _by_go(program: Program, target: Path) -> subprocess.CompletedProcess[str]:
+    command = ["go", "build", "-trimpath", "-tags", program.tags, "-ldflags", program.flags, "-o", str(target)]
+    return subprocess.run(
+        [*command, program.package], cwd=Path(__file__).parent / "go" / program.module,
+        capture_output=True, text=True, timeout=BUILD_S, check=False,
+    )  # fmt: skip
+
+
+def _by_ocb(program: Program, target: Path) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        command = [str(find("ocb")), "--config", str(program.manifest), "--output-path", folder, "--ldflags", "-s -w"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
+        if done.returncode == 0:
+            (Path(folder) / program.name).rename(target)
+        return done
 
 
 @contextmanager
@@ -164,9 +208,17 @@ def _alone(program: Program) -> Iterator[None]:
         yield
 
 
+def main(wanted: list[str]) -> int:
+    """Get programs ready, all there are when none is named, and print their paths; 1 when one is missing."""
+    missing = 0
+    for name in wanted or PROGRAMS:
+        try:
+            print(find(name), flush=True)
+        except ProgramMissingError as error:
+            print(error, file=sys.stderr)
+            missing = 1
+    return missing
+
+
 if __name__ == "__main__":
-    try:
-        for wanted in sys.argv[1:] or PROGRAMS:
-            print(find(wanted))
-    except ProgramMissingError as missing:
-        sys.exit(str(missing))
+    sys.exit(main(sys.argv[1:]))

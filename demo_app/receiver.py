@@ -14,6 +14,8 @@ from typing import Any
 
 from firstcause_alerts import notification
 
+from .settings import listening, required
+
 PAGE, HEARTBEAT = "page", "heartbeat"
 _CAUSE = re.compile(r"  \d+ % (\S+) (\S+?):?(?: |$)")
 
@@ -75,7 +77,12 @@ def unresolved(notices: Iterable[Notice]) -> set[str]:
 class Receiver:
     """Listens on loopback; `notices` grows as they arrive, `tell` is called with each that a person would get."""
 
-    def __init__(self, keep: Path | None = None, tell: Callable[[Notice], None] = lambda _notice: None) -> None:
+    def __init__(
+        self,
+        keep: Path | None = None,
+        tell: Callable[[Notice], None] = lambda _notice: None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.notices: list[Notice] = []
         self._keep, self._tell, self._lock = keep, tell, threading.Lock()
         receiver = self
@@ -88,10 +95,15 @@ class Receiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                """For a health check."""
+                self.send_response(204)
+                self.end_headers()
+
             def log_message(self, *_args: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(address, Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -115,3 +127,13 @@ class Receiver:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def main() -> None:
+    """Print every notification, until it is killed."""
+    Receiver(tell=lambda notice: print(notice.text, flush=True), address=(listening(), int(required("PORT"))))
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,12 +16,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .parts import STARTUP_S, Postgres, Redis, await_port, end, free_port, spawn
+from .relay import Relay
 from .switches import VARIABLE, write
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-SERVICES = ("payments", "orders", "gateway", "worker")
+SERVICES = ("payments", "orders", "gateway", "rum", "worker")
+LISTENING = SERVICES[:4]
+FAR_S = 1.4
+"""A round trip of the slow line: connecting and asking take two, which is more than a good page has."""
 NEIGHBOURS = 12
 STATE = Path(tempfile.gettempdir()) / f"firstcause-demo-{os.getuid()}.path"
 """Says where the running demo's switches are, for `python -m demo_app.break`."""
@@ -91,6 +95,8 @@ class Shop:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports = {name: free_port() for name in SERVICES}
         self.metrics = {name: free_port() for name in SERVICES}
+        self.relay = Relay()
+        """The line of visitors from South America."""
         self._neighbours: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -109,6 +115,7 @@ class Shop:
     def _start(self) -> None:
         os.sched_setaffinity(0, {self._quiet_core})
         write(self.switches, set())
+        self.relay.start()
         self._tell("starting PostgreSQL")
         self.postgres = Postgres(self.directory, self._quiet_core)
         database = self.postgres.start()
@@ -121,7 +128,7 @@ class Shop:
             self._tell(f"starting {name}")
             own = "payments" if name == "payments" else "shop"
             self._service(name, {**urls, "DATABASE_URL": f"{database}/{own}"})
-        for name in SERVICES[:3]:
+        for name in LISTENING:
             await_port(self.ports[name], self.processes[name], self.log(name))
         STATE.write_text(self.switches)
 
@@ -147,20 +154,30 @@ class Shop:
             "PORT": str(self.ports[name]),
             "ORDERS_URL": f"http://127.0.0.1:{self.ports['orders']}",
             "PAYMENTS_URL": f"http://127.0.0.1:{self.ports['payments']}",
+            "RUM_URL": f"http://127.0.0.1:{self.ports['rum']}",
             VARIABLE: self.switches,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self._collector,
             "FIRSTCAUSE_METRICS_PORT": str(self.metrics[name]),
             "FIRSTCAUSE_MESH_KEY": self._key,
             "FIRSTCAUSE_USER_KEY": self._key,
             **objectives(name),
+            **(self._of_rum if name == "rum" else {}),
             "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.0.0,deployment.environment.name=demo",
         }
-        command = [sys.executable, "-m", f"demo_app.{name}"]
+        module = ["firstcause_rum", "--port", str(self.ports[name])] if name == "rum" else [f"demo_app.{name}"]
+        command = [sys.executable, "-m", *module]
         # The edge has a core for itself, so that what burns it does not also slow down those behind it.
         core = self._core if name == "gateway" else self._quiet_core
         self.processes[name] = spawn(command, self.log(name), core, env=environ)
 
     _key = secrets.token_hex(16)
+
+    @property
+    def _of_rum(self) -> dict[str, str]:
+        """Settings of the RUM endpoint: browsers here are all automated, and a window of minutes lasts seconds."""
+        origin = f"http://127.0.0.1:{self.ports['gateway']}"
+        settings = {"ORIGINS": origin, "COUNT_TESTS": "true", "SETTLE_S": "6", "SETTLE_LATE_S": "6", "BLAME_S": "0"}
+        return {f"FIRSTCAUSE_RUM_{name}": value for name, value in settings.items()}
 
     def log(self, name: str) -> Path:
         """Where a service's output goes."""
@@ -187,6 +204,8 @@ class Shop:
         """What no service can do to itself."""
         if fault == "cache_down":
             self.cache.stop()
+        elif fault == "slow_region":
+            self.relay.delay_s = FAR_S
         elif fault == "busy_neighbour":
             burn = [sys.executable, "-S", "-c", "while True: pass"]
             log = self.directory / "neighbours.log"
@@ -201,6 +220,8 @@ class Shop:
     def _outside_off(self, fault: str) -> None:
         if fault == "cache_down":
             self.cache.start()
+        elif fault == "slow_region":
+            self.relay.delay_s = 0.0
         elif fault == "busy_neighbour":
             for process in self._neighbours:
                 end(process, signal.SIGKILL)
@@ -218,6 +239,7 @@ class Shop:
             part = getattr(self, name, None)
             if part is not None and hasattr(part, "process"):
                 part.stop()
+        self.relay.close()
         STATE.unlink(missing_ok=True)
         if self._sweeper.stdin is not None:
             self._sweeper.stdin.close()

@@ -82,12 +82,17 @@ def _parts(row: Row, said: list[Row]) -> list[Row]:
 
 def read(url: str) -> tuple[Counts, Details]:
     """Bad requests by verdict since the service began, and the latest detail per service and cause."""
+    return parse(text_of(url))
+
+
+def text_of(url: str) -> str:
+    """What a service says at `/metrics`."""
     with urllib.request.urlopen(url, timeout=20) as reply:
-        return parse(reply.read().decode())
+        return str(reply.read().decode())
 
 
-def parse(text: str) -> tuple[Counts, Details]:
-    """The same from the text of `/metrics`."""
+def parse(text: str, route: str = "") -> tuple[Counts, Details]:
+    """The same from the text of `/metrics`, of one route if that is given."""
     from prometheus_client.parser import text_string_to_metric_families
 
     bad = Counts()
@@ -97,7 +102,7 @@ def parse(text: str) -> tuple[Counts, Details]:
             labels = sample.labels
             if sample.name == DETAIL:
                 details[labels["culprit_service"], labels["cause"]] = labels["detail"]
-            elif sample.name in (BAD, EXCESS):
+            elif sample.name in (BAD, EXCESS) and route in ("", labels.get("http_route")):
                 key = (labels["culprit_service"], labels["cause"], labels["via"])
                 seconds = bad.degraded if labels["outcome"] == DEGRADED else bad.excess
                 if sample.name == EXCESS:

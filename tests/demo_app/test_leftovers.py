@@ -12,10 +12,15 @@ import pytest
 
 STARTER = """
 import sys, threading
+from demo_app.chromium import chromium
 from demo_app.supervisor import Shop
+from demo_app.visitors import AWAY, Real
 shop = Shop("http://127.0.0.1:9", lambda text: None).__enter__()
 pids = [shop.postgres.process.pid, shop.cache.process.pid, shop.queue.process.pid]
 pids += [process.pid for process in shop.processes.values()]
+if chromium():
+    visitor = Real(shop.directory, AWAY, shop.relay)
+    pids.append(visitor._browser.process.pid)
 print(shop.directory, shop._sweeper.pid, *pids, flush=True)
 threading.Event().wait()
 """

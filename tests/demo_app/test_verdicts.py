@@ -55,9 +55,13 @@ def test_shares_add_up_to_one_whatever_is_weighed() -> None:
 def test_an_unexplained_dependency_stands_for_what_it_says_of_itself() -> None:
     """Who gave up on orders, which gave up on payments, waited for payments' lock: its own requests say so."""
     readings = {
-        "gateway": parse(metrics(("payments", "app.lock", "", "slow", 6, 9.0), ("orders", "dependency.slow", "", "error", 4, 20.0))),
+        "gateway": parse(
+            metrics(("payments", "app.lock", "", "slow", 6, 9.0), ("orders", "dependency.slow", "", "error", 4, 20.0))
+        ),
         "orders": parse(metrics(("payments", "dependency.slow", "", "error", 1, 5.0))),
-        "payments": parse(metrics(("payments", "app.lock", "", "degraded", 0, 3.0), ("payments", "app.slow", "", "slow", 1, 1.0))),
+        "payments": parse(
+            metrics(("payments", "app.lock", "", "degraded", 0, 3.0), ("payments", "app.slow", "", "slow", 1, 1.0))
+        ),
     }
     found = {(r["service"], r["cause"]): (r["count"], r["excess"]) for r in between({}, readings, "gateway")}
     assert {("payments", "app.lock"): (9.0, 24.0), ("payments", "app.slow"): (1.0, 5.0)} == found

@@ -141,7 +141,8 @@ _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "path": (str, "a path"), "origins": _LIST, "trusted_networks": _LIST, "region_header": (str, "a header's name"),
     "mmdb": (str, "a path"), "regions": _LIST, "routes": _LIST, "address_rate": _SECONDS, "address_burst": _WHOLE,
     "total_rate": _SECONDS, "total_burst": _WHOLE, "addresses": _WHOLE, "views": _WHOLE, "series": _WHOLE,
-    "settle_s": _SECONDS, "settle_late_s": _SECONDS, "blame_s": _SECONDS, "read_s": _SECONDS, "slow": (_slow, "LCP=2.5,INP=0.2"),
+    "settle_s": _SECONDS, "settle_late_s": _SECONDS, "blame_s": _SECONDS, "read_s": _SECONDS,
+    "slow": (_slow, "LCP=2.5,INP=0.2"),
     "count_tests": (_flag, "true or false"), "script": (str, "a path"),
 }  # fmt: skip
 

@@ -88,5 +88,15 @@ def test_the_readme_has_every_setting() -> None:
     defaults = Config()
     missing = [name for name in NAMES if f"| `{name}` |" not in text]
     assert [] == missing
-    for name in ("address_rate", "address_burst", "total_rate", "views", "series", "settle_s", "settle_late_s", "read_s"):
+    for name in (
+        "address_rate",
+        "address_burst",
+        "total_rate",
+        "views",
+        "series",
+        "settle_s",
+        "settle_late_s",
+        "blame_s",
+        "read_s",
+    ):
         assert f"| `{name}` | {getattr(defaults, name):g} |" in text

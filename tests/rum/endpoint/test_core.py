@@ -491,3 +491,11 @@ def test_the_endpoint_settles_by_itself(seen: Capture) -> None:
         assert time.monotonic() < deadline
         ticking.join(0.02)
     assert VIEW in endpoint.views._known
+
+
+def test_a_slow_value_may_be_blamed_before_it_counts(seen: Capture) -> None:
+    """At once where alert windows are short; it is counted when it is settled, as any."""
+    endpoint = core(settle_s=3600, settle_late_s=3600, blame_s=0)
+    send(endpoint, beacon(LOAD, LCP))
+    assert seen.metric("firstcause.page.blame", part="transfer") > 1
+    assert not seen.metric("firstcause.page.lcp.device")
