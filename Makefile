@@ -1,7 +1,7 @@
 # Every verb is one line a person could type. `make` alone lists them.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help demo test check e2e bench generate setup clean
+.PHONY: help demo test check e2e bench generate secrets setup clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,10 @@ bench: setup ## figures into bench/results/ (PART="overhead --seconds 60" for on
 
 generate: setup ## write the generated files anew
 	$(PYTHON) -m docs
+	$(PYTHON) -m dashboards
+
+secrets: ## random passwords for docker compose into secrets/; what exists stays
+	@scripts/secrets
 
 setup: ## make .venv with the pinned packages; does nothing when it is up to date
 	@scripts/setup

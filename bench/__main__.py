@@ -6,7 +6,9 @@ import importlib
 import sys
 from pathlib import Path
 
-PARTS = ("overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports", "rum")
+PARTS = (
+    "overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports", "rum", "stack",
+)  # fmt: skip
 
 
 def present() -> list[str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import house, hygiene, style, tools
+from . import compose, house, hygiene, style, tools
 
 Gate = Callable[[Path], list[str]]
 """Takes the root of the tree and returns one line per problem."""
@@ -22,6 +22,7 @@ GATES: dict[str, Gate] = {
     "folders": house.folders,
     "pins": house.pins,
     "hygiene": hygiene.problems,
+    "compose": compose.problems,
 }
 
 

@@ -16,7 +16,7 @@ from statistics import median, quantiles
 
 PACKAGES = (
     "sdk/src/firstcause", "rum/src/firstcause_rum", "alerts/src/firstcause_alerts", "demo_app", "bench", "checks",
-    "docs",
+    "docs", "dashboards",
 )  # fmt: skip
 MEDIAN_BODY = 8
 MODULE_LINES = 500

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TYPED = ("sdk/src", "rum/src", "alerts/src", "demo_app", "bench", "checks", "docs")
+TYPED = ("sdk/src", "rum/src", "alerts/src", "demo_app", "bench", "checks", "docs", "dashboards")
 
 
 def lint(root: Path) -> list[str]:
@@ -23,9 +23,8 @@ def types(root: Path) -> list[str]:
 
 def generated(root: Path) -> list[str]:
     """Committed generated files equal what their generator makes now."""
-    if not (root / "docs" / "__main__.py").exists():
-        return []
-    return complaints(root, "docs", "--check")
+    makers = [name for name in ("docs", "dashboards") if (root / name / "__main__.py").exists()]
+    return [line for name in makers for line in complaints(root, name, "--check")]
 
 
 def complaints(root: Path, module: str, *arguments: str) -> list[str]:

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 PARTS = (
     "alerts", "docs", "packaging", "rum", "second_shop", "sdk/chaos", "sdk/clients", "sdk/contrib", "sdk/processes",
     "sdk/servers", "sdk/whole", "sdk/doctor/test_defects.py", "sdk/metrics/test_prometheus.py",
-    "sdk/testing/test_plugin.py", "checks/test_gates.py",
+    "sdk/testing/test_plugin.py", "checks/test_gates.py", "compose/test_config.py", "compose/test_inside.py",
 )  # fmt: skip
 """Whose tests start a server or a program: the unit part does without them."""
 ALONE = ("alerts/test_live.py", "e2e", "second_shop")

@@ -39,9 +39,10 @@ def test_every_block_is_of_a_kind_that_is_executed() -> None:
 
 
 def test_every_command_on_the_first_screen_is_a_verb() -> None:
-    """The shell block holds makes only, each of which make knows."""
+    """The shell blocks hold makes, each of which make knows, and one command that tests/e2e/test_compose.py runs."""
     commands = [line.split() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-    assert [["make", "demo"], ["make", "test"]] == commands
+    up = ["docker", "compose", "up", "--wait"]
+    assert [["make", "demo"], ["make", "test"], ["make", "secrets"], up] == commands
 
 
 @pytest.mark.parametrize("target", TARGETS)

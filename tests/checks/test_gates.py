@@ -72,6 +72,7 @@ MUTANTS = [
     (tools.types, appended(FRONT, "\n\ndef bare(x):\n    return x\n"), "missing a type annotation"),
     (tools.generated, appended("docs/__main__.py", "import sys\nprint('stale')\nsys.exit(1)\n"), "stale"),
     (tools.generated, appended("docs/__main__.py", "import sys\nsys.exit(3)\n"), "ended with status 3"),
+    (tools.generated, appended("dashboards/__main__.py", "import sys\nprint('old')\nsys.exit(1)\n"), "old"),
 ]
 
 
