@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks import house, hygiene, style, tools
+from checks import compose, house, hygiene, style, tools
 from checks.__main__ import GATES, main
 
 FRONT = "sdk/src/firstcause/_front.py"
@@ -44,6 +44,13 @@ def linked(root: Path) -> None:
     (root / "sdk/LICENSE").symlink_to("../LICENSE")
 
 
+def composed(root: Path) -> None:
+    """A fault: a compose file with a tag that names no version."""
+    appended("docker-compose.yml", "services: {web: {image: 'nginx:latest'}}\n")(root)
+    for beside in ("scripts/secrets", ".gitignore", ".env", "Dockerfile"):
+        appended(beside, "")(root)
+
+
 MUTANTS = [
     (style.problems, appended(FRONT, LONG * 3), "median body of 20 lines"),
     (style.problems, appended(FRONT, "\n" * 500), "lines, at most 500"),
@@ -73,6 +80,7 @@ MUTANTS = [
     (tools.generated, appended("docs/__main__.py", "import sys\nprint('stale')\nsys.exit(1)\n"), "stale"),
     (tools.generated, appended("docs/__main__.py", "import sys\nsys.exit(3)\n"), "ended with status 3"),
     (tools.generated, appended("dashboards/__main__.py", "import sys\nprint('old')\nsys.exit(1)\n"), "old"),
+    (compose.problems, composed, "nginx:latest"),
 ]
 
 
