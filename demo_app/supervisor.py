@@ -88,8 +88,8 @@ class Shop:
             [sys.executable, "-S", "-c", _SWEEPER, str(self.directory), str(STATE)],
             stdin=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        cores = sorted(os.sched_getaffinity(0))
-        self._core, self._quiet_core = cores[0], cores[-1]
+        self._cores = os.sched_getaffinity(0)
+        self._core, self._quiet_core = min(self._cores), max(self._cores)
         self.switches = str(self.directory / "switches.json")
         self.on: set[str] = set()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -240,6 +240,7 @@ class Shop:
             if part is not None and hasattr(part, "process"):
                 part.stop()
         self.relay.close()
+        os.sched_setaffinity(0, self._cores)  # another shop of this process wants both
         STATE.unlink(missing_ok=True)
         if self._sweeper.stdin is not None:
             self._sweeper.stdin.close()

@@ -19,7 +19,7 @@ import pytest
 from checks.hygiene import files
 from tests.e2e.engine import ROOT, Engine, EngineMissingError, engine, stand_in
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 UP_S, PAGE_S = 900, 420
 """On two cores with the images built: up in 90 s; a page after 2 min."""
 FAULT, CAUSE = "exception", "Cause: gateway app.exception"
