@@ -76,7 +76,7 @@ class OnCall:
         return groups == 1 and place == 1, said + (", resolved" if got else ", though users were hurt")
 
 
-def wait(until: Callable[[], bool], seconds: float) -> bool:
+def wait(until: Callable[[], object], seconds: float) -> bool:
     """Wait for something, but not for ever; whether it came."""
     limit = time.monotonic() + seconds
     while not until():

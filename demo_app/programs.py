@@ -88,7 +88,7 @@ PROGRAMS = {
         _of_alertmanager("amtool", "0.31.1"),
         _told("ocb", "0.145.0", (0, 145), "go.opentelemetry.io/collector/cmd/builder", "cmd/builder/internal.version="),
         Program("firstcause-collector", "0.145.0", (0, 145), manifest=MANIFEST),
-        # What the images call 2.0.0-rc2; newer ones are no Go module that resolves.
+        # The last whose Go module resolves; the compose file takes the image that came next.
         _told("jaeger", "1.62.0", (1, 62), "github.com/jaegertracing/jaeger/cmd/jaeger", "pkg/version.latestVersion=v"),
         _told("loki", "3.7.8", (3, 7), "github.com/grafana/loki/v3/cmd/loki", "pkg/util/build.Version=", "--version"),
         _told("docker-compose", "2.40.3", (2, 30), "github.com/docker/compose/v2/cmd", "internal.Version=v"),

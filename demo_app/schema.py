@@ -10,8 +10,14 @@ import os
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from .settings import required
-from .supervisor import PAYMENTS_SCHEMA, SCHEMA
 
+SCHEMA = """
+CREATE TABLE products (sku int PRIMARY KEY, name text, price int, stock int);
+INSERT INTO products SELECT n, 'product ' || n, n * 100, 10 FROM generate_series(1, 60) AS n;
+CREATE TABLE orders (id serial PRIMARY KEY, buyer text, sku int, at timestamptz DEFAULT now());
+CREATE TABLE outbox (order_id int);
+"""
+PAYMENTS_SCHEMA = "CREATE TABLE payments (order_id int, amount int);"
 DATABASES = {"shop": SCHEMA, "payments": PAYMENTS_SCHEMA}
 ROLES = {"shop": "SHOP_PASSWORD", "monitor": "MONITOR_PASSWORD"}
 """Who logs in, and the variable with the password: the services, and the Collector."""
@@ -47,6 +53,11 @@ def fill(connection: Connection, schema: str) -> None:
         return
     connection.execute(text("GRANT ALL ON SCHEMA public TO shop"))
     connection.execute(text("SET ROLE shop"))
+    tables(connection, schema)
+
+
+def tables(connection: Connection, schema: str) -> None:
+    """Run the statements of a schema."""
     for statement in filter(str.strip, schema.split(";")):
         connection.execute(text(statement))
 

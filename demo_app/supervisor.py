@@ -44,14 +44,6 @@ if state.exists() and state.read_text().startswith(str(directory)):
 """
 """Its end of a pipe closes when we are gone, kill −9 included; the parts themselves die by PR_SET_PDEATHSIG."""
 
-SCHEMA = """
-CREATE TABLE products (sku int PRIMARY KEY, name text, price int, stock int);
-INSERT INTO products SELECT n, 'product ' || n, n * 100, 10 FROM generate_series(1, 60) AS n;
-CREATE TABLE orders (id serial PRIMARY KEY, buyer text, sku int, at timestamptz DEFAULT now());
-CREATE TABLE outbox (order_id int);
-"""
-PAYMENTS_SCHEMA = "CREATE TABLE payments (order_id int, amount int);"
-
 
 def accepted(server: Engine) -> Connection:
     """A connection as soon as the server accepts one: PostgreSQL listens a little earlier."""
@@ -135,16 +127,17 @@ class Shop:
     def _schema(self, database: str) -> None:
         from sqlalchemy import create_engine, text
 
+        from .schema import DATABASES, tables
+
         server = create_engine(f"{database}/postgres", isolation_level="AUTOCOMMIT")
         with accepted(server) as connection:
-            connection.execute(text("CREATE DATABASE shop"))
-            connection.execute(text("CREATE DATABASE payments"))
+            for name in DATABASES:
+                connection.execute(text(f"CREATE DATABASE {name}"))
         server.dispose()
-        for name, schema in (("shop", SCHEMA), ("payments", PAYMENTS_SCHEMA)):
+        for name, schema in DATABASES.items():
             engine = create_engine(f"{database}/{name}")
             with engine.begin() as connection:
-                for statement in filter(str.strip, schema.split(";")):
-                    connection.execute(text(statement))
+                tables(connection, schema)
             engine.dispose()
 
     def _service(self, name: str, urls: dict[str, str]) -> None:

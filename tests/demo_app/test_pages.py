@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from fastapi.testclient import TestClient
 
 import firstcause
 from demo_app import pages
+from demo_app.alerting import wait
 from demo_app.relay import Relay
 from demo_app.switches import Switches, write
 from demo_app.synthetic import Synthetic
@@ -113,8 +113,8 @@ def test_a_synthetic_browser_is_joined_with_the_servers_trace(served: tuple[str,
     Synthetic("America/Sao_Paulo").visit(url, "/shop/checkout")
     Synthetic("Europe/Berlin").visit(url, "/shop/products/7")
     assert 1 == seen.metric("firstcause.page.views", page_route="/shop/checkout", joined="true", release="1.0.0")
-    eventually(lambda: seen.metric("firstcause.page.lcp.region", region="south-america"))
-    eventually(lambda: seen.metric("firstcause.page.lcp.region", region="europe", page_route="/shop/products/{sku}"))
+    assert wait(lambda: seen.metric("firstcause.page.lcp.region", region="south-america"), 30)
+    assert wait(lambda: seen.metric("firstcause.page.lcp.region", region="europe", page_route="/shop/products/{sku}"), 30)
     traces = {span.name: span.context.trace_id for span in seen.spans}
     assert traces["GET /shop/checkout"] == traces["POST /checkout"]
     assert [] == [
@@ -133,14 +133,6 @@ def test_a_synthetic_browser_sees_errors_and_slow_lines(served: tuple[str, Captu
     Synthetic("America/Sao_Paulo", relay).visit(url, "/shop")
     relay.close()
     assert 1 == seen.metric("firstcause.page.errors", release="1.0.1", page_route="/shop")
-    eventually(lambda: seen.metric("firstcause.page.blame", part="network"))
+    assert wait(lambda: seen.metric("firstcause.page.blame", part="network"), 30)
     network = seen.metric("firstcause.page.blame", part="network")
     assert network >= 2.6
-
-
-def eventually(holds: Any) -> None:
-    """Until something holds; half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

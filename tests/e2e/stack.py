@@ -41,13 +41,13 @@ _KINDS = {"agent": "agent.yaml", **dict.fromkeys(GATEWAYS, "gateway.yaml")}
 _HEALTH = {"jaeger": "/status", "loki": "/ready", "prometheus": "/-/ready", "alertmanager": "/-/ready"}
 
 
-def until(check: Callable[[], Any], what: str, seconds: float = ARRIVES_S) -> Any:
+def until(check: Callable[[], Any], what: str, seconds: float = ARRIVES_S, pause_s: float = 0.25) -> Any:
     """What `check` says once it is something; fails with `what` was waited for."""
     limit = time.monotonic() + seconds
     while not (found := check()):
         if time.monotonic() > limit:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.25)
+        time.sleep(pause_s)
     return found
 
 

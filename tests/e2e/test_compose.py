@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ import pytest
 
 from checks.hygiene import files
 from tests.e2e.engine import ROOT, Engine, EngineMissingError, engine, stand_in
+from tests.e2e.stack import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-UP_S, PAGE_S = 900, 420
+UP_S, PAGE_S, PAUSE_S = 900, 420, 2
 """On two cores with the images built: up in 90 s; a page after 2 min."""
 FAULT, CAUSE = "exception", "Cause: gateway app.exception"
 JOBS = {"schema", "alert-routes"}
@@ -132,15 +132,6 @@ def prometheus(stack: Stack, query: str) -> list[dict[str, Any]]:
     return found
 
 
-def awaited(what: str, seconds: float, look: Any) -> Any:
-    """The first answer that is something; fails with what was waited for."""
-    limit = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < limit, f"{what} did not come within {seconds:.0f} s"
-        time.sleep(2)
-    return found
-
-
 def test_every_target_is_scraped(stack: Stack) -> None:
     """Each service and store that is up answers Prometheus."""
     wanted = {f"{name}:9464" for name in ("gateway", "orders", "payments", "worker", "rum")}
@@ -152,21 +143,21 @@ def test_every_target_is_scraped(stack: Stack) -> None:
         "prometheus:9090",
         "alertmanager:9093",
     }
-    awaited("every target", 120, lambda: wanted <= {one["metric"]["instance"] for one in prometheus(stack, "up == 1")})
+    until(lambda: wanted <= {one["metric"]["instance"] for one in prometheus(stack, "up == 1")}, "every target", 120, PAUSE_S)
 
 
 def test_databases_are_read_by_the_agent(stack: Stack) -> None:
     """Readings of PostgreSQL and of both Redis, with the passwords of the mounted secrets."""
-    awaited("PostgreSQL", 120, lambda: prometheus(stack, '{__name__=~"postgresql_backends.*"}'))
-    awaited("two Redis", 120, lambda: len(prometheus(stack, '{__name__=~"redis_uptime.*"}')) == 2)
+    until(lambda: prometheus(stack, '{__name__=~"postgresql_backends.*"}'), "PostgreSQL", 120, PAUSE_S)
+    until(lambda: len(prometheus(stack, '{__name__=~"redis_uptime.*"}')) == 2, "two Redis", 120, PAUSE_S)
 
 
 def test_traces_and_log_lines_arrive(stack: Stack) -> None:
     """Through agent and gateway: Jaeger has traces of the edge and of the payments behind it, Loki has their lines."""
     wanted = {"gateway", "orders", "payments"}
-    awaited("traces", 120, lambda: wanted <= set(fetched(stack, "http://jaeger:16686/api/services")["data"]))
+    until(lambda: wanted <= set(fetched(stack, "http://jaeger:16686/api/services")["data"]), "traces", 120, PAUSE_S)
     lines = "http://loki:3100/loki/api/v1/label/service_name/values"
-    awaited("log lines", 120, lambda: wanted <= set(fetched(stack, lines).get("data", [])))
+    until(lambda: wanted <= set(fetched(stack, lines).get("data", [])), "log lines", 120, PAUSE_S)
 
 
 def fetched(stack: Stack, address: str) -> dict[str, Any]:
@@ -179,6 +170,6 @@ def test_a_fault_is_a_page_that_names_its_cause(stack: Stack) -> None:
     """Break the gateway as README says, and read the receiver's log as the on-call person would."""
     stack.inside("load", "python", "-m", "demo_app.break", FAULT)
     try:
-        awaited("a page", PAGE_S, lambda: CAUSE in stack.compose("logs", "--no-log-prefix", "receiver"))
+        until(lambda: CAUSE in stack.compose("logs", "--no-log-prefix", "receiver"), "a page", PAGE_S, PAUSE_S)
     finally:
         stack.inside("load", "python", "-m", "demo_app.break", FAULT, "--off")

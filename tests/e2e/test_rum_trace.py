@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from demo_app.alerting import wait
 from demo_app.chromium import chromium
 from demo_app.sink import Sink
 from demo_app.supervisor import Shop
@@ -27,7 +27,7 @@ def _traces() -> Iterator[list[Spans]]:
         visitor = Real(shop.directory, AWAY, shop.relay)
         visitor.visit(f"http://127.0.0.1:{shop.ports['gateway']}", "/shop/checkout")
         visitor.close()
-        eventually(lambda: spans_of(sink, ORDER) and spans_of(sink, LOAD))
+        assert wait(lambda: spans_of(sink, ORDER) and spans_of(sink, LOAD), 60)
         yield [spans_of(sink, ORDER), spans_of(sink, LOAD)]
     sink.close()
 
@@ -51,14 +51,6 @@ def names(spans: Spans) -> set[tuple[str, str]]:
 
 def one(spans: Spans, service: str, name: str) -> list[Any]:
     return [span for of, span in spans if (of, span.name) == (service, name)]
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    """Until something holds; a minute at most."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_one_trace_runs_from_the_browser_to_the_worker(traces: list[Spans]) -> None:

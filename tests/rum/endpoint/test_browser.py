@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -12,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 import firstcause
+from demo_app.alerting import wait
 from firstcause.testing import Capture
 from firstcause_rum import Config
 from firstcause_rum.asgi import attach
@@ -47,14 +47,6 @@ def ours(seen: Capture) -> list[ReadableSpan]:
     return [span for span in told if "/cart/4711" in str(span.attributes["url.full"]) or span.name == "GET"]
 
 
-def eventually(holds: Callable[[], object]) -> None:
-    """Until something holds; half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_traces_from_the_browser_to_the_service(port: int, seen: Capture) -> None:
     """The page load under the page's own request; the service's span under the request that the page made."""
     if chromium() is None:
@@ -63,8 +55,8 @@ def test_traces_from_the_browser_to_the_service(port: int, seen: Capture) -> Non
     try:
         with browser.tab() as tab:
             tab.go(f"http://127.0.0.1:{port}/cart/4711")
-            eventually(lambda: {"documentLoad", "GET"} <= {span.name for span in ours(seen)})
-            eventually(lambda: seen.metric("firstcause.page.errors") and seen.metric("firstcause.page.ttfb.device"))
+            assert wait(lambda: {"documentLoad", "GET"} <= {span.name for span in ours(seen)}, 30)
+            assert wait(lambda: seen.metric("firstcause.page.errors") and seen.metric("firstcause.page.ttfb.device"), 30)
     finally:
         browser.close()
     calls = [span for span in ours(seen) if span.name == "GET"]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo_app.alerting import wait
 from firstcause import _setup
 from firstcause.conventions import BY_NAME
 from firstcause.testing import Capture
@@ -484,12 +485,8 @@ def test_the_endpoint_settles_by_itself(seen: Capture) -> None:
     """Also when no further beacon comes."""
     endpoint: Core = core(settle_s=0.05)
     assert 204 == endpoint.accept(admitted(endpoint), json.dumps(beacon(LCP)).encode()).status
-    ticking = endpoint._ticking
-    assert ticking is not None
-    deadline = time.monotonic() + 20
-    while not seen.metric("firstcause.page.lcp.device"):
-        assert time.monotonic() < deadline
-        ticking.join(0.02)
+    assert endpoint._ticking is not None
+    assert wait(lambda: seen.metric("firstcause.page.lcp.device"), 20)
     assert VIEW in endpoint.views._known
 
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._guard import count, guard, report
 from .._watch import WATCH
-from ..conventions import HTTP_METHODS
 from ..diagnosis.clock import Clock
 from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit
 from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import LOOPBACK, STREAM_NS, header_map, identify, route_of
+from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, route_of
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -31,7 +30,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-KNOWN = frozenset((*HTTP_METHODS, "WS"))
 PLAIN = Clock()
 """Stands in until a middleware knows its loop."""
 
@@ -105,7 +103,7 @@ class _Call:
         self._routes, self._root = around.routes, scope.get("root_path", "")
         headers = header_map(scope["headers"])
         given = scope.get("method", "WS")
-        method = given if given in KNOWN else "_OTHER"
+        method = known_method(given) if self.kind == "server" else given
         self.unit: Unit = recorder.begin(self.kind, method, scope["path"], clock)
         try:
             unit = self.unit
