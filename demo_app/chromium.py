@@ -191,9 +191,14 @@ class Tab:
         return answer["result"].get("value")
 
     def click(self, x: int = 20, y: int = 20) -> None:
-        """A trusted click at a point."""
-        for kind in ("mousePressed", "mouseReleased"):
-            self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        """A trusted click at a point, held until a frame was painted, as a finger does.
+
+        Without one the browser may time the press alone, and of that it does not tell the element.
+        """
+        where = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self("Input.dispatchMouseEvent", type="mousePressed", **where)
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self("Input.dispatchMouseEvent", type="mouseReleased", **where)
 
     def hide(self) -> None:
         """Bring another tab of the same window to the front."""
