@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from demo_app.judge import QUIET, Judge
 from demo_app.load import Load
 from demo_app.parts import PartError
 from demo_app.programs import ProgramMissingError
-from demo_app.receiver import PAGE
+from demo_app.receiver import PAGE, Notice
 from demo_app.sink import Sink
 from demo_app.supervisor import Shop
 from firstcause.conventions import CAUSES
@@ -251,6 +251,7 @@ def _gap(run: Run, called: OnCall) -> None:
     called.chain.scrape(run.shop.metrics)
 
 
+BETTER = ("Recovering", "Resolved")
 MEDDLING = {"prometheus": _restart("prometheus"), "alertmanager": _restart("alertmanager"), "gap": _gap}
 
 
@@ -279,14 +280,21 @@ def _afterwards(outcome: Outcome, repaired: float, well: float, called: OnCall) 
     if outcome.wanted and wait(called.resolved, RESOLVE_S) and called.pages:
         last = [notice for notice in called.notices if notice.kind == PAGE][-1]
         outcome.resolved_s = max(0.0, last.at - well)
-    later = [notice for notice in called.notices if notice.kind == PAGE and notice.at > repaired]
-    told = [notice.at for notice in later if notice.state in ("Recovering", "Resolved")]
-    outcome.better_s = max(0.0, min(told) - well) if told else None
+    outcome.better_s = _better(repaired, well, [notice for notice in called.notices if notice.kind == PAGE])
     outcome.pages, outcome.failed = called.groups, called.failures()
     outcome.again = len(called.pages) - called.groups
     for page in called.pages:
         title, causes = page.text.partition("\n")[0], ", ".join(map(" ".join, page.causes))
         outcome.told.append(f"{page.at - called.began:.1f} s: {title} ({causes})")
+
+
+def _better(repaired: float, well: float, pages: Sequence[Notice]) -> float | None:
+    """At once where the last that was told before the repair was that it gets better, and no page came after it."""
+    before = [notice.state in BETTER for notice in pages if notice.at <= repaired]
+    told = [notice.at for notice in pages if notice.at > repaired and notice.state in BETTER]
+    if told:
+        return max(0.0, min(told) - well)
+    return 0.0 if before[-1:] == [True] and len(before) == len(pages) else None
 
 
 if __name__ == "__main__":
