@@ -94,7 +94,8 @@ def markdown(samples: Samples, memory: dict[str, float], found: list[Verdict]) -
     lines += [_row(samples, memory, peer, route) for peer, route in samples]
     lines += ["", *_children(samples), "", *_limits(found), ""]
     lines += ["Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".", ""]
-    lines += [f"{len(samples[BARE, ITEMS])} cycles of slices in random order. {NOISE}", ""]
+    cycles = len(samples[BARE, ITEMS])
+    lines += [f"{cycles} cycles of slices in random order, by processes started anew four times. {NOISE}", ""]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ import orjson
 
 from firstcause import _guard, _setup
 from firstcause.conventions import BY_NAME
+from firstcause.mesh.marks import derive, page_mark
 
 from . import rum
 
@@ -31,6 +32,7 @@ ODD: tuple[Any, ...] = (
     "NaN", "../../etc/passwd", "<script>", "' OR 1=1", "{{7*7}}", [], {}, [[]], {"a": {"b": {}}}, 8.2e11, 3_600_000.1,
     "\u202e",
 )  # fmt: skip
+KEY = "what pages of the fuzz are signed with"
 LONG = 4000
 LEAK_KB = 512
 """In a tenth of a run of 100,000: 50 bytes per payload."""
@@ -49,14 +51,15 @@ BOOMERANG = {
 
 
 def valid(draw: random.Random) -> dict[str, Any]:
-    """A beacon to begin with; its route, release and ids are a stranger's."""
-    parent = f"00-{draw.getrandbits(128):032x}-{draw.getrandbits(64):016x}-01"
+    """A beacon to begin with; its route, release and ids are a stranger's. Half are of pages that we served: joined."""
+    parent, now = f"00-{draw.getrandbits(128):032x}-{draw.getrandbits(64):016x}-01", int(time.time())
+    forged = f"{now}.{draw.getrandbits(64):016x}"
     return {
         "v": 1, "ses": f"{draw.getrandbits(128):032x}", "id": f"{draw.getrandbits(128):032x}", "seq": draw.randrange(3),
         "sent": draw.random() * 1e5, "url": f"https://shop.example/{word(draw)}/{draw.randrange(99)}",
         "route": word(draw), "rel": word(draw), "nav": draw.choice(["navigate", "prerender", word(draw)]),
         "dev": "mobile", "tz": word(draw),
-        "tp": parent, "mark": f"{int(time.time())}.{draw.getrandbits(64):016x}",
+        "tp": parent, "mark": draw.choice([forged, page_mark(derive(KEY), parent, now)]),
         "items": draw.sample(rum.items(draw), draw.randint(1, 4)),
     }  # fmt: skip
 
@@ -152,7 +155,7 @@ def run(n: int, seed: int) -> int:
 
     firstcause.configure(
         "fuzz", traces=False, log_stream="none", metrics_exporters=("none",), endpoint="http://127.0.0.1:9",
-        log_queue=1000, log_batch=500,
+        log_queue=1000, log_batch=500, mesh_key=KEY,
     )  # fmt: skip
     rates: dict[str, Any] = dict.fromkeys(("address_rate", "total_rate"), 1e6)
     bursts: dict[str, Any] = dict.fromkeys(("address_burst", "total_burst"), 10**6)
@@ -173,6 +176,7 @@ def run(n: int, seed: int) -> int:
             print(f"{sent + 1}: {dict(answers)}, {sizes[-1] >> 10} MB, {time.perf_counter() - begun:.0f} s", flush=True)
     core.settle(everything=True)
     problems = judge(answers, sizes, len(core.views))
+    problems += [] if joined() else ["no view was joined, so that what only those tell was not tried"]
     print("\n".join(problems) or f"nothing wrong in {n} payloads, seed {seed}; peak {peak_kb() >> 10} MB")
     return 1 if problems else 0
 
@@ -205,6 +209,11 @@ def labels() -> dict[tuple[str, str], set[str]]:
         for label, value in zip(BY_NAME[name].attributes, values, strict=True):
             found.setdefault((name, label), set()).add(value)
     return found
+
+
+def joined() -> bool:
+    """Whether some page view proved which trace it came from."""
+    return any("true" in values for (_name, label), values in labels().items() if label == "joined")
 
 
 def resident_kb() -> int:

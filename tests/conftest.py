@@ -18,17 +18,22 @@ PARTS = (
     "alerts", "docs", "packaging", "rum", "second_shop", "sdk/chaos", "sdk/clients", "sdk/contrib", "sdk/processes",
     "sdk/servers", "sdk/whole", "sdk/doctor/test_defects.py", "sdk/metrics/test_prometheus.py",
     "sdk/testing/test_plugin.py", "checks/test_gates.py", "compose/test_config.py", "compose/test_inside.py",
+    "test_house.py",
 )  # fmt: skip
 """Whose tests start a server or a program: the unit part does without them."""
-ALONE = ("alerts/test_live.py", "e2e", "second_shop")
+ALONE = ("e2e", "second_shop")
 """Whose tests watch what happens under load: anything beside them would be a neighbour that they name."""
+STACK = "test_stack_"
+"""Files that share one stack: they wait for stores more than they compute, and nothing of theirs is about time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them, so that no file has to say so and none is forgotten."""
     for item in items:
         place = item.path.relative_to(HERE)
+        stack = place.name.startswith(STACK)
         if any(place.is_relative_to(part) for part in PARTS):
             item.add_marker(pytest.mark.parts)
-        if any(place.is_relative_to(part) for part in ALONE):
+        if not stack and any(place.is_relative_to(part) for part in ALONE):
             item.add_marker(pytest.mark.alone)
+        item.add_marker(pytest.mark.xdist_group(STACK if stack else str(place)))

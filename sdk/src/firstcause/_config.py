@@ -156,6 +156,7 @@ class Config:
         """Where and how `traces`, `logs` or `metrics` are exported."""
         own = self.per_signal.get(name, {})
         protocol = own.get("protocol", self.protocol)
+        # As the specification has it: the common endpoint gets a path, a signal's own is complete.
         base = self.endpoint if protocol == "grpc" else f"{self.endpoint.rstrip('/')}/v1/{name}"
         return Otlp(
             own.get("endpoint", base), {**own.get("headers", self.headers)}, own.get("timeout_s", self.timeout_s),
@@ -179,6 +180,7 @@ class Config:
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "firstcause",
         }
+        # Empty ones are left out, so that what the resource says of them stands.
         return {**self.resource, **{name: value for name, value in named.items() if value}}
 
     @classmethod

@@ -36,6 +36,7 @@ def joined_resource(own: Mapping[str, Any], theirs: Any) -> dict[str, Any]:
 
 def has_processors(theirs: Any) -> bool:
     """Whether their spans go anywhere at all."""
+    # Where another version keeps them elsewhere, take them to be there: nothing is exported twice.
     return bool(getattr(theirs._active_span_processor, "_span_processors", True))
 
 
@@ -52,8 +53,10 @@ class _Bridge:
         self._open: dict[tuple[int, int], Frame] = {}
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
+        # Ours come by here too, since they go through these processors: they have their frames.
         if isinstance(span, Span) or span.kind not in CLIENTS or len(self._open) >= MOST:
             return
+        # What it is for is told at its end: many libraries set attributes late.
         frame = open_frame("pending", span.name[:120])
         if frame is not None:
             self._open[_key(span)] = frame
@@ -87,6 +90,7 @@ def replace_contrib(app: Any) -> str:
     if hasattr(app, "_firstcause_attached"):
         return ""
     replaced = _uninstrumented(app) if getattr(app, "_is_instrumented_by_opentelemetry", False) else ""
+    # Contrib's own mark, by which it leaves an application alone.
     app._is_instrumented_by_opentelemetry = True
     return replaced
 

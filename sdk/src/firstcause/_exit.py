@@ -81,6 +81,7 @@ class Exit:
         self._until = 0.0
 
     def _on_sigterm(self) -> None:
+        # Python lets only the main thread set handlers.
         if threading.current_thread() is not threading.main_thread():
             return
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -92,10 +93,12 @@ class Exit:
             return
         signal.signal(number, signal.SIG_DFL)  # first: who asks twice does not want to wait
         self.over()
+        # Whoever waits for us is to see that the signal ended us.
         os.kill(os.getpid(), number)
 
     def _on_multiprocessing(self, util: Any) -> None:
         def begun(_marker: object) -> None:
+            # Behind multiprocessing's own finalizers and the host's, which may still trace and log.
             util.Finalize(None, self.over, exitpriority=-100)
 
         # The registry of a child is emptied before its function runs, and refilled by these.

@@ -106,6 +106,7 @@ class spending:
         if frame is None or token is None:
             return
         leave(token)
+        # Both mean that the caller went away, which is no failure of what was waited for.
         cancelled = isinstance(error, (asyncio.CancelledError, GeneratorExit))
         close_frame(frame, failed=error is not None and not cancelled, cancelled=cancelled)
         if error is not None:

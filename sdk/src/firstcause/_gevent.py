@@ -35,8 +35,10 @@ def install(setup: Any, renew: Callable[[], None], refuse: Callable[[], None]) -
                 refuse()
         elif kind == "GeventDidPatchAllEvent" and not state["refused"]:
             setup.attached.append("gevent: patched after us, before our first thread")
+            # Locks from before are of the native kind: waiting for one would stop every greenlet.
             renew()
 
+    # Not imported by us: a host without gevent must not get it.
     after_import("gevent.events", lambda events: events.subscribers.append(patching))
 
 

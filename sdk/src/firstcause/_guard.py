@@ -14,6 +14,7 @@ from types import TracebackType
 
 _log = logging.getLogger("firstcause")
 _counts: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+# Re-entrant: a signal handler or finalizer may count while its own thread is counting.
 _lock = threading.RLock()
 _seen: set[str] = set()
 _strict = False
@@ -79,6 +80,7 @@ def report(place: str, error: BaseException) -> bool:
     if not isinstance(error, Exception):
         return False
     count("firstcause.self.errors", place=place)
+    # Bounded, as a place may hold a module's name; at the interpreter's end logging may be half gone.
     if place not in _seen and len(_seen) < 1000 and not sys.is_finalizing():
         _seen.add(place)
         _log.warning("telemetry error in %s, the application is not affected: %r", place, error)

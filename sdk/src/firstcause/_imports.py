@@ -26,6 +26,7 @@ def after_import(name: str, seen: Seen) -> None:
         _tell(module, [seen])
         return
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        # In front: the first finder that knows a module ends the search.
         sys.meta_path.insert(0, _Finder())
     _waiting.setdefault(name, []).append(seen)
 
@@ -99,6 +100,7 @@ class AtEnd(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
+        # Before its code runs: who asks a module for resources or source wants the real loader.
         module.__loader__ = self._inner
         if module.__spec__ is not None:
             module.__spec__.loader = self._inner

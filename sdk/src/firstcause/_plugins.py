@@ -52,6 +52,7 @@ def set_propagators(config: Config) -> None:
 def _made(group: str, name: str, *arguments: Any) -> Any:
     from importlib.metadata import entry_points
 
+    # The rules have seen that there is one; of two under the same name either will do.
     (entry,) = list(entry_points(group=group, name=name))[:1]
     try:
         return entry.load()(*arguments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from time import perf_counter_ns, process_time_ns, thread_time_ns, time_ns
 from typing import Any
 
@@ -26,7 +27,7 @@ from .mesh.server_timing import PeerVerdict
 from .metrics import Metrics
 from .trace.context import format_traceparent
 from .trace.provider import TracerProvider
-from .trace.span import Common, ServerSpan
+from .trace.span import Common, ServerSpan, ledger_attributes
 
 KNOWN_NS = 10_000_000_000
 """How long a peer's last verdict stands in for holders that still wait for their answer."""
@@ -34,6 +35,8 @@ PEERS = 256
 ROUTES = 512
 """Routes whose key, baseline and objective are kept ready; later ones are worked out each time."""
 STATUSES = 64
+CPU_FRESH_NS = 100_000
+"""For so long after a reading of a thread's CPU clock it is taken to have worked since: a reading is a system call."""
 PROBES = frozenset(("/health", "/healthz", "/ready", "/readyz", "/live", "/livez", "/ping", "/metrics"))
 WEBSOCKET = "websocket"
 SAY_NS = verdict.SAY_MS * 1_000_000
@@ -69,8 +72,9 @@ class Recorder:
         self._canonical = canonical
         self._known: dict[str, tuple[int, PeerVerdict]] = {}
         self._routes: dict[tuple[str, str], _Route] = {}
-        self._ledger_names: dict[str, str] = {}
         self._memory = _Memory()
+        self._cpu = (0, 0, 0)
+        """The last reading of a thread's CPU clock: whose, what, when."""
 
     # -- begin ------------------------------------------------------------------------------
 
@@ -78,9 +82,12 @@ class Recorder:
         """Open a unit; the caller gives it a span and activates `unit.ledger.root`."""
         if kind != WEBSOCKET:  # an open connection that says nothing is no work in flight
             WATCH.enter()
-        unit = Unit(self, kind, method, path, clock, perf_counter_ns())
+        now = perf_counter_ns()
+        unit = Unit(self, kind, method, path, clock, now)
         unit.started_ns = time_ns()
-        unit.cpu_start = thread_time_ns()
+        ident, cpu, at = self._cpu
+        fresh = now - at < CPU_FRESH_NS and ident == get_ident()
+        unit.cpu_start = cpu + now - at if fresh else thread_time_ns()
         return unit
 
     @staticmethod
@@ -165,7 +172,9 @@ class Recorder:
         unit.shares = ledger.finish(now)
         unit.status, unit.wall_ns = status, ledger.wall
         unit.first_byte_ns = (unit.first_byte or now) - ledger.start
-        unit.cpu_ns = max(0, thread_time_ns() - unit.cpu_start)
+        cpu = thread_time_ns()
+        unit.cpu_ns = max(0, cpu - unit.cpu_start)
+        self._cpu = (get_ident(), cpu, now)
         unit.memory_bytes = memory.bytes if now < memory.due else memory.read(now)
         unit.trace_id, unit.span_id = span.trace_id, span.span_id
         if not span.flags & 1:
@@ -228,15 +237,11 @@ class Recorder:
         elif unit.method == "_OTHER":
             span.name = "HTTP"
         if span.__class__ is ServerSpan:
-            span.share(route.endings.get(unit.status) or _ending(unit, route))
-            attributes = span.own
+            attributes = span.close_with(route.endings.get(unit.status) or _ending(unit, route), unit.shares)
         else:
             attributes = span.attributes
             attributes.update(_said_at_the_end(unit))
-        names = self._ledger_names
-        for resource, ns in unit.shares.items():
-            name = names.get(resource) or self._ledger_name(resource)
-            attributes[name] = ns // 1000 / 1e6
+            attributes.update(ledger_attributes(unit.shares))
         if unit.outcome != OK:
             self._describe(attributes, unit)
             if unit.outcome == ERROR:
@@ -247,10 +252,6 @@ class Recorder:
             if unit.outcome in (ERROR, SLOW) and not unit.sampled:
                 self.provider.export_kept(span)
         span.end(unit.started_ns + unit.wall_ns)
-
-    def _ledger_name(self, resource: str) -> str:
-        """Kept, so that a name is hashed and encoded once; resources are bounded by the ledger."""
-        return self._ledger_names.setdefault(resource, "firstcause.ledger." + resource)
 
     @staticmethod
     def _describe(attributes: dict[str, Any], report: UnitReport) -> None:

@@ -35,6 +35,7 @@ def _together(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for queue, batch in (("queue", "batch"), ("log_queue", "log_batch")):
         most, one = values.get(queue), values.get(batch)
+        # What is wrong by itself has a line of its own; a queue of 0 is as long as that of spans.
         if isinstance(most, int) and isinstance(one, int) and most and one > most:
             problems.append(f"{batch}={one} cannot work: use at most {queue}={most}, from which a batch is taken")
     sampler, ratio = str(values.get("sampler", "")), values.get("sampler_arg", "")
@@ -57,6 +58,7 @@ def _has_grpc() -> bool:
     from importlib.util import find_spec
 
     try:
+        # Imports the parents, any of which may be missing.
         return find_spec("opentelemetry.exporter.otlp.proto.grpc") is not None
     except ModuleNotFoundError:
         return False
@@ -70,6 +72,7 @@ def _fitting(values: Mapping[str, Any]) -> list[str]:
             try:
                 good = fits(values[name])
             except (TypeError, ValueError, AttributeError):
+                # A value of another type than the rule is for cannot work either.
                 good = False
             if not good:
                 problems.append(f"{name}={shown!r} cannot work: {fix}")
@@ -77,11 +80,13 @@ def _fitting(values: Mapping[str, Any]) -> list[str]:
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:
+    # True is an int, but no number of anything.
     return lambda value: not isinstance(value, bool) and isinstance(value, (int, float)) and low <= value <= high
 
 
 def _is_url(value: str) -> bool:
     parts = urlsplit(value)
+    # `port` raises for what cannot be one, which counts as wrong.
     return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
 
 

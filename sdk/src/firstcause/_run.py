@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Become the command; returns only when that cannot be done."""
+    # argparse keeps the `--` in front of a remainder.
     command = [part for n, part in enumerate(arguments.command) if n or part != "--"]
     if not command:
         return _cannot(2, "which command? As in: firstcause run uvicorn shop:app --workers 4")
@@ -81,7 +82,9 @@ def environment(environ: Mapping[str, str], command: Sequence[str], service: str
         found["OTEL_SERVICE_NAME"] = service
     elif not found.get("OTEL_SERVICE_NAME") and "service.name=" not in found.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         found["OTEL_SERVICE_NAME"] = service_of(command, Path.cwd().name)
+    # For its errors alone: here they stop the command, later they would be a line among its output.
     Config.from_env(found)
+    # Ours only once, also for a `firstcause run` inside another.
     rest = [entry for entry in found.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != BOOTSTRAP]
     found["PYTHONPATH"] = os.pathsep.join([BOOTSTRAP, *rest])
     return found
@@ -96,6 +99,7 @@ def service_of(command: Sequence[str], folder: str) -> str:
     for n, word in enumerate(words[1:], 1):
         module, colon, attribute = word.partition(":")
         is_application = colon and attribute.replace(".", "").isidentifier() and module.replace(".", "").isidentifier()
+        # `python -m uvicorn` names a server, and no service yet.
         if is_application or (words[n - 1] in ("-A", "--app", "-m") and module not in SERVERS):
             return _telling(module.split("."), folder)
     script = next((word for word in words[1:] if word.endswith(".py")), "")

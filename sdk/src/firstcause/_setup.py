@@ -104,6 +104,7 @@ def _build(config: Config, setup: Setup) -> Recorder:
     from .metrics import make
 
     resource = _state.resource = config.resource_attributes()
+    # First: a provider that was set before adds to the resource, which logs and metrics get too.
     provider = _provider(config, resource, setup)
     sink = _pipeline(outlets.logs(config, resource), config.signal("logs").url, setup).put if config.logs else None
     lines = _logging(config, sink)
@@ -268,6 +269,7 @@ def _adapters(made: Recorder, setup: Setup) -> None:
 
 def _attach(app: Any, setup: Setup) -> None:
     """Put the middleware around an application; what it is, is told by its shape."""
+    # An isinstance would have to import frameworks that the host may not have.
     if hasattr(app, "build_middleware_stack"):
         assert _state.config is not None
         if _state.config.engine == "opentelemetry":
@@ -318,11 +320,13 @@ LATE = (
 
 
 def _before_fork() -> None:
+    # Alone, nobody else can be in the middle of an import, and the fork need not pay for ours.
     if threading.active_count() > 1:
         _imports.finish(LATE)
 
 
 def _after_fork() -> None:
+    # First: whatever goes wrong below is counted under the guard's lock.
     _guard.after_fork()
     _state.lock = threading.RLock()
     if _state.exit is not None:
@@ -339,6 +343,7 @@ def _new_resource(provider: Any) -> None:
     """The child is an instance of its own, in spans and log records; metrics it shares with its siblings."""
     assert _state.config is not None
     new = _state.config.resource_attributes()["service.instance.id"]
+    # In place: encoders hold these very mappings.
     for attributes in (_state.resource, provider.resource_attributes):
         attributes["service.instance.id"] = new
     provider._resource = None
@@ -350,6 +355,7 @@ def _fresh_locks(made: Recorder) -> None:
 
     for owner in (made.baselines, WAITS):
         owner._lock = threading.Lock()
+    # Those who wait are the parent's threads.
     WAITS._going.clear()
 
 
@@ -362,6 +368,7 @@ def _refuse() -> None:
 def flush(timeout_s: float) -> bool:
     """See `firstcause.flush`."""
     end = monotonic() + timeout_s
+    # A list, no generator: one that could not be flushed must not keep the others from it.
     done = [made.flush(max(0.0, end - monotonic())) for made in _state.pipelines]
     if _state.lines is not None:
         done.append(_state.lines.flush(max(0.0, end - monotonic())))
@@ -384,6 +391,7 @@ def shutdown(timeout_s: float | None = None) -> bool:
     for made in _state.pipelines:
         made.stop(end - monotonic())  # all at once: one that hangs must not cost the others their time
     if lines is not None:
+        # A share of the time for them alone: a hanging collector would leave the lines none.
         done.append(lines.flush(max(0.0, (end - monotonic()) / 4)))
     done += [made.shutdown(max(0.0, end - monotonic())) for made in _state.pipelines]
     if lines is not None and not lines.flush(max(0.0, end - monotonic())):

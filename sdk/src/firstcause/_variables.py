@@ -21,6 +21,7 @@ def seconds(text: str) -> float:
 
 
 def _objectives(text: str) -> dict[str, float]:
+    # From the right: a route may have an equals sign of its own.
     pairs = (part.rpartition("=") for part in text.split(",") if part.strip())
     return {name.strip(): seconds(value) for name, _, value in pairs}
 
@@ -29,6 +30,7 @@ def _pairs(text: str) -> dict[str, str]:
     parts = [part.partition("=") for part in text.split(",") if part.strip()]
     if any(not name.strip() or not equals for name, equals, _ in parts):
         raise ValueError("not name=value")
+    # Percent-encoded, as the specification has both headers and resource attributes.
     return {name.strip(): unquote(value.strip()) for name, _, value in parts}
 
 
@@ -61,6 +63,7 @@ def _port(text: str) -> int | None:
     return None if text.strip().lower() in ("", "off", "none") else int(text)
 
 
+# Where two set the same, the later one wins: the specific one, and ours over the standard's.
 VARIABLES: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("OTEL_SERVICE_NAME", "service", str, "a name"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "endpoint", str, "a URL such as http://127.0.0.1:4318"),
@@ -125,6 +128,7 @@ class Reader:
         found = self._from_resource()
         for variable, name, parse, form in VARIABLES:
             text = self._environ.get(variable, "")
+            # Empty is unset, as the specification says.
             if text:
                 self._take(found, variable, name, parse, form, text)
         self._per_signal(found)
@@ -176,4 +180,5 @@ class Reader:
             if variable.startswith("FIRSTCAUSE_") and variable not in known and not foreign:
                 near = difflib.get_close_matches(variable, known, 1)
                 hint = f"did you mean {near[0]}?" if near else "remove it"
+                # Masked, since a misspelt name may hold a key.
                 self.problems.append(f"{variable}={MASKED!r} is no setting: {hint}")

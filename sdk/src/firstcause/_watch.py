@@ -102,6 +102,7 @@ class Watch:
 
     def after_fork(self) -> None:
         """The child has neither the parent's thread nor its units."""
+        # In place: this one object is imported by name everywhere.
         self.__init__()  # type: ignore[misc]
 
     def stop(self) -> None:
@@ -116,6 +117,7 @@ class Watch:
         while not self._stop:
             if self.in_flight <= 0 and not WAITS:
                 self._rest()
+            # What this thread spends on a run queue is not the interpreter lock's doing.
             before, queued = perf_counter_ns(), delay.read()
             pause.wait(TICK_S)
             now = perf_counter_ns()

@@ -178,7 +178,7 @@ def test_the_pause_before_a_hand_written_retry_belongs_to_the_call(time: Time) -
 def test_a_wait_is_not_billed_for_our_own_slowness(time: Time) -> None:
     """Loop lateness inside a waiting frame goes to the runtime."""
     clock = Clock()
-    clock._next = 1 << 62
+    clock.due = 1 << 62
     ledger = Ledger(clock, time.now)
     frame = ledger.open("http:b", "", ledger.root)
     time.now += 307_000_000
@@ -190,7 +190,7 @@ def test_a_wait_is_not_billed_for_our_own_slowness(time: Time) -> None:
 def test_who_blocks_the_loop_and_then_waits_is_booked_the_block(time: Time) -> None:
     """The loop says it was late only inside the next, short wait; the block before it is the loop's all the same."""
     clock = Clock()
-    clock._next = 1 << 62
+    clock.due = 1 << 62
     clock.asked = time.now
     ledger = Ledger(clock, time.now)
     time.now += 600_000_000
@@ -206,7 +206,7 @@ def test_who_blocks_the_loop_and_then_waits_is_booked_the_block(time: Time) -> N
 def test_who_blocks_the_loop_and_answers_at_once_is_booked_the_block(time: Time) -> None:
     """The unit is over before the loop could say anything."""
     clock = Clock()
-    clock._next = 1 << 62
+    clock.due = 1 << 62
     clock.asked = time.now
     ledger = Ledger(clock, time.now)
     time.now += 600_000_000

@@ -49,7 +49,7 @@ def usual(**shares: int) -> Baseline:
 def ledger(time: Time) -> Ledger:
     """A ledger on a clock that withholds nothing."""
     clock = Clock()
-    clock._next = 1 << 62
+    clock.due = 1 << 62
     return Ledger(clock, time.now)
 
 

@@ -153,7 +153,10 @@ def test_what_the_sdk_would_raise_the_host_does_not_get(meters: LazyMeterProvide
     meter.create_counter("no such name").add(1)
     orders = meter.create_counter("orders")
     orders.add(1, {"customer": Nasty()})  # type: ignore[dict-item]
+    orders.add("many")  # type: ignore[arg-type]
     orders.add(2)
+    meter.create_histogram("sizes").record(None)  # type: ignore[arg-type]
+    meter.create_gauge("level").set(object())  # type: ignore[arg-type]
     assert 2 == value(metrics, "orders_total")
 
 

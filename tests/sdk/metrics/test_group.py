@@ -132,6 +132,18 @@ def test_cut_off_while_folding_nothing_is_doubled(tmp_path: Path, monkeypatch: p
     assert removed[0] not in os.listdir(tmp_path)
 
 
+def test_cut_off_twice_nothing_is_doubled_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first fold left behind is still named by the second."""
+    monkeypatch.setattr(Group, "_remove", lambda _self, _name: None)
+    for amount in (5, 3):
+        Child(counting(tmp_path, amount)).kill()
+        member(tmp_path).store.join()
+    monkeypatch.undo()
+    reader = member(tmp_path)
+    reader.store.join()
+    assert 8 == value(reader, COUNT, **OK)
+
+
 def test_other_objectives_are_counted_together(tmp_path: Path) -> None:
     """After a reload workers with new edges stand beside old ones; every request is in one series."""
     Child(counting(tmp_path, 3)).kill()

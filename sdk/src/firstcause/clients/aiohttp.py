@@ -84,6 +84,7 @@ def _send(original: Any) -> Any:
         if call is not None and call.span is not None:
             with guard("clients.propagate"):
                 for name, value in propagate(call.span, self.url.host or ""):
+                    # The trace context is always this call's; a request id or baggage that the host has set stays.
                     if name.startswith("trace") or name not in self.headers:
                         self.headers[name] = value
         return await original(self, conn)

@@ -28,6 +28,7 @@ def instrument() -> None:
     """Patch connections, statements, cursors and pools; safe to call again."""
     if _patches:
         return
+    # Not every supported version has all of them.
     for name in _RUN:
         if name in vars(asyncpg.connection.Connection):
             _patches.put(asyncpg.connection.Connection, name, _run)
@@ -120,8 +121,10 @@ def _reset(original: Any) -> Any:
 
 def _next(original: Any) -> Any:
     async def next_row(self: Any) -> Any:
+        # What was fetched ahead is not waited for.
         if self._buffer:
             return await original(self)
+        # The statement is prepared and run only with its first row.
         if self._state is None:
             if sql.idle():
                 return await original(self)
@@ -197,6 +200,7 @@ def _reading(queue: Any) -> Reading:
 
 def _acquire(original: Any) -> Any:
     async def _acquire(self: Any, *args: Any, **more: Any) -> Any:
+        # A pool that is not open yet says so itself; a free connection is not waited for.
         if self._queue is None or not self._queue.empty():
             return await original(self, *args, **more)
         known = _pool(self)

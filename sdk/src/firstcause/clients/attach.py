@@ -62,6 +62,7 @@ def instrument_all() -> list[str]:
     if _finder is None:
         _finder = _Finder()
         sys.meta_path.insert(0, _finder)
+    # Several libraries may share one adapter.
     return list(dict.fromkeys(["threads", *filter(None, lines)]))
 
 
@@ -76,6 +77,7 @@ def uninstrument_all() -> None:
     threads.uninstrument_threads()
     deadlines.uninstrument_deadlines()
     for ours in ADAPTERS.values():
+        # Importing an adapter only to take it off would import its library.
         module = sys.modules.get(importlib.util.resolve_name(f".{ours}", __package__))
         if module is not None:
             module.uninstrument()

@@ -106,6 +106,7 @@ class Call:
             leave(self._token)
             self._token = None
         try:
+            # The guard as a plain handler: this is a hot path.
             self.end(error)
         except Exception as ours:
             if not report("clients.end", ours):
@@ -114,6 +115,7 @@ class Call:
     def end(self, error: BaseException | None = None, *, failed: bool = False, resource: str | None = None) -> None:
         """Close frame and span; `failed` without an exception is a reply such as a 503."""
         frame = self.frame
+        # Ended by its reply already, of which the library may have made an exception.
         if self._over:
             if error is not None:
                 stamp(error, frame)
@@ -136,6 +138,7 @@ class Call:
             try:
                 _BARE.reset(self._bare)
             except ValueError:
+                # Ended in another context (a callback's), where nothing of it is going on.
                 _BARE.set("")
         if error is not None:
             self._name_error(error, late)
@@ -158,6 +161,7 @@ class Call:
         recorder, frame = RUNTIME.recorder, self.frame
         if recorder is not None:
             ns = frame.end - frame.start if frame is not None and frame.end else ended - span.start_ns
+            # An exemplar has to lead to a trace that is exported.
             trace_id = span.trace_id if span.flags & 1 else 0
             recorder.metrics.call(self.instrument, self.ending(), ns / 1e9, trace_id, span.start_ns)
 
@@ -215,6 +219,7 @@ def propagate(span: Span, host: str) -> list[tuple[str, str]]:
     if mark:
         state = with_member(state, "fc", mark)
     elif state:
+        # Whoever has the mark that came in is told verdicts: it must not leave the realm.
         state = without(state, "fc")
     headers = [("traceparent", format_traceparent(span.trace_id, span.span_id, span.flags))]
     if state:

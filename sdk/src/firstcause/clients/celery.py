@@ -66,6 +66,7 @@ def _send_task(original: Any) -> Any:
     def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         if RUNTIME.recorder is None:
             return original(self, name, *args, **kwargs)
+        # A guess: the frame has to be open before the message is routed, and `_publishes` knows better.
         queue = kwargs.get("queue") or kwargs.get("routing_key") or self.conf.task_default_queue
         with publishing("celery", str(getattr(queue, "name", queue)), name) as call:
             token = _publishing.set(call)
@@ -181,6 +182,7 @@ def _watch_requests(module: Any) -> None:
 
 def _on_timeout(original: Any) -> Any:
     def on_timeout(self: Any, soft: Any, timeout: Any) -> Any:
+        # A soft limit raises inside the task, which then reports itself.
         if not soft:
             from celery.exceptions import TimeLimitExceeded
 
@@ -193,6 +195,7 @@ def _on_timeout(original: Any) -> Any:
 def _on_failure(original: Any) -> Any:
     def on_failure(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         error = getattr(exc_info, "exception", None)
+        # billiard may hand the exception over inside of one that carries the traceback.
         error = getattr(error, "exc", error)
         if type(error).__name__ in _LOST:
             _lost(self, error)

@@ -99,6 +99,7 @@ def _leaving(original: Any) -> Any:
         if found is not None:
             deadline, token = found
             deadline.timeout = None
+            # An async generator may be closed in another context than it was entered in.
             with suppress(ValueError):
                 _entered.reset(token)
         return await original(self, *what)

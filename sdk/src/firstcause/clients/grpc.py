@@ -137,6 +137,7 @@ def _metadata(call: Call, peer: Peer, given: Metadata | None) -> list[tuple[str,
     if call.span is not None:
         with guard("grpc.propagate"):
             ours = propagate(call.span, peer.host)
+    # Metadata may repeat a name: beside a traceparent of the host's the peer would have to choose.
     names = {name for name, _ in ours}
     return [*((name, value) for name, value in given or () if name not in names), *ours]
 
@@ -225,6 +226,7 @@ class ClientInterceptor(
             call.end(error)
             raise
         with guard("grpc.reply"):
+            # A blocking call comes back done; of a future's end a thread of gRPC's tells.
             if outcome.done():
                 self._done(call, outcome)
             else:
@@ -331,6 +333,7 @@ async def _answered(peer: Peer, continuation: Any, details: Any, request: Any) -
     call = _begin(peer, _method(details))
     try:
         outcome = await continuation(_aio_details(call, peer, details), request)
+        # The continuation returns before there is an answer: the wait for it is the call's.
         await outcome
         metadata = [*await outcome.initial_metadata(), *await outcome.trailing_metadata()]
     except grpc.aio.AioRpcError as error:

@@ -56,6 +56,7 @@ def _sync(original: Any) -> Any:
                 response: httpx.Response = original(self, request)
                 length = _reply(call, response)
         finally:
+            # httpx keeps the request, for redirects and on the reply: our headers were for this hop only.
             request.headers._list = kept
         if call.frame is not None:
             response.extensions[_FRAME] = call.frame
@@ -128,6 +129,7 @@ class _SyncBody(httpx.SyncByteStream):
                 return
             left -= len(chunk)
             yield chunk
+        # All that was announced is here: only the end follows, which is not waited for.
         yield from chunks
 
     def close(self) -> None:

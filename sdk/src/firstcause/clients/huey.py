@@ -148,6 +148,7 @@ def _execute(original: Any) -> Any:
         message = begin("huey", self.name, task.name, came, 0.0 if due is None else due.timestamp())
         if message is None:
             return original(self, task, timestamp)
+        # In immediate mode we are still inside `enqueue`, whose carrier is not for what this task enqueues.
         token = _sending.set(None)
         task.execute = _watched(task, message.unit)
         try:

@@ -83,6 +83,7 @@ def begin(system: str, queue: str, task: str, came: Mapping[str, Any], due_s: fl
             try:
                 return Consuming(recorder, unit, _identify(recorder, unit, system, queue, task, came, due_s))
             except BaseException:
+                # It counts as in flight already, and nobody will finish it.
                 recorder.abandon(unit)
                 raise
     return None

@@ -67,6 +67,7 @@ def watch(resource: str, pool: Any, reading: Callable[[Any], Reading]) -> None:
         return
     pools = _pools.setdefault(resource, weakref.WeakKeyDictionary())
     pools[pool] = reading
+    # A copy, since pools may be collected while they are read.
     recorder.metrics.watch(resource, lambda: _total([read(pool) for pool, read in list(pools.items())]))
 
 

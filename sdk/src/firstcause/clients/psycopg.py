@@ -47,6 +47,7 @@ def uninstrument() -> None:
 
 def _put_each(owners: tuple[type, ...], name: str, wrap: Any) -> None:
     for owner in owners:
+        # What is only inherited is patched where it is defined; twice would make two calls of one.
         if name in vars(owner):
             _patches.put(owner, name, wrap)
 
@@ -132,6 +133,7 @@ def _stream(original: Any) -> Any:
                 yield row
                 row = next(rows, rows)
         finally:
+            # Whoever stops reading closes us, and the server's stream has to end with that.
             rows.close()
 
     return stream

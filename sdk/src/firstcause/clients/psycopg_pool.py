@@ -56,6 +56,7 @@ def _reading(pool: Any) -> Reading:
 
 def _getconn(original: Any) -> Any:
     def getconn(self: Any, *args: Any, **more: Any) -> Any:
+        # Without the pool's lock: whoever loses the last free one to another thread waits unbooked.
         if self._pool:
             connection = original(self, *args, **more)
         else:

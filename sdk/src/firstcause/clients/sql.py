@@ -38,6 +38,7 @@ def read(statement: str) -> Statement:
     text = redact_sql(statement[:LONGEST])
     operation = re.split(r"[\s(;]", text, maxsplit=1)[0].upper()[:16]
     found = dict.fromkeys(name.strip('"`[]') for name in _TABLE.findall(text))
+    # `COPY t FROM STDIN` names no table there.
     tables = [name for name in found if name.upper() not in ("STDIN", "STDOUT")][:TABLES]
     return Statement(text[:SHOWN], operation, " ".join([operation, *tables])[:SUMMARY])
 
@@ -88,6 +89,7 @@ class Database:
         sort = _Sort(summary, attributes, text[:DETAIL], key, operation not in ENDINGS)
         if len(statement) <= LONGEST:
             if len(self._sorts) >= STATEMENTS:
+                # Emptied when full, which is cheaper than an LRU: what repeats is back at once.
                 self._sorts.clear()
             self._sorts[statement] = sort
         return sort

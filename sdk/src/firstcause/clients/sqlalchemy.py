@@ -194,6 +194,7 @@ def _name(dialect: Any, url: Any) -> Database:
 
 def _waiting(original: Any) -> Any:
     def _do_get(self: Any) -> Any:
+        # One is free, or another may be opened (-1: any number): nobody has to wait.
         if self._pool.qsize() or not self._overflow >= self._max_overflow >= 0:
             return original(self)
         holders = _holders(self)

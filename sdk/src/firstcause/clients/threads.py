@@ -85,6 +85,7 @@ def instrument() -> None:
         try:
             return await original(begun, *args, **kwargs)
         finally:
+            # Without effect once a thread has begun; else the caller gave up waiting for one.
             close_frame(frame, cancelled=True)
 
     anyio.to_thread.run_sync = run_sync  # type: ignore[assignment]

@@ -37,6 +37,7 @@ def _urlopen(original: Any) -> Any:
     def urlopen(
         self: Any, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **more: Any
     ) -> Any:
+        # Said already by requests on top, or by a queue that is spoken to over HTTP.
         if idle() or within("http:", "rpc:", "queue:"):
             return original(self, method, url, body, headers, *args, **more)
         with _begin(self, method, url) as call:

@@ -106,6 +106,7 @@ def reply(call: Call, status: int, server_timing: str, error: BaseException | No
         if isinstance(call, Request):
             call.status = str(status)
             resource = _believe(call, server_timing) if server_timing else None
+        # A peer's 4xx is about what we asked; 429 is about the peer.
         failed = status >= 500 or status == 429
         if status >= 400:
             attributes["error.type"] = str(status)
@@ -128,6 +129,7 @@ def _believe(call: Request, server_timing: str) -> str | None:
     if verdict is None:
         return None
     frame.peer = verdict
+    # Later calls begin under that name: one that times out has no reply to learn it from.
     resource = call.peer.resource = f"http:{verdict.service}"
     recorder.heard(resource, verdict)
     return resource

@@ -54,6 +54,7 @@ class Baseline:
         priority = now_s * math.log(2) / HALF_LIFE_S - math.log(-math.log(draw))
         self.samples += 1
         self._tie += 1
+        # The number breaks ties, since the mappings behind it cannot be compared.
         entry = (priority, self._tie, wall, shares)
         if len(self._heap) < SAMPLES:
             heapq.heappush(self._heap, entry)
@@ -71,6 +72,7 @@ class Baseline:
         if len(self._heap) < SAMPLES:
             return 0.0
         noise = self._heap[0][0] - now_s * math.log(2) / HALF_LIFE_S
+        # Beyond it the inner `exp` overflows, and the result would be 0 anyway.
         return math.exp(-math.exp(-noise)) if noise > -700 else 0.0
 
     def _compute(self) -> None:
@@ -78,6 +80,7 @@ class Baseline:
         half = sorted(self._heap, key=lambda entry: entry[2])[: (len(self._heap) + 1) // 2]
         resources = {resource for entry in half for resource in entry[3]}
         self.shares = {r: median_low(entry[3].get(r, 0) for entry in half) for r in resources}
+        # Not the median wall: excess is measured against these shares, so they have to add up to it.
         self.wall = sum(self.shares.values())
 
 
@@ -110,6 +113,7 @@ class Baselines:
             baseline.samples += 1
         elif baseline is not _NONE:
             with self._lock:
+                # `random()` may be exactly 0, which has no logarithm.
                 baseline.add(wall, shares, now_s, draw or 0.5)
 
 

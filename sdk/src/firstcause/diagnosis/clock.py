@@ -40,6 +40,7 @@ class RunDelay:
 
     def __init__(self) -> None:
         try:
+            # The link is followed when it is opened: from then on the descriptor speaks of this thread.
             self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
@@ -88,8 +89,8 @@ class Clock:
     """The stall readings one thread of execution sees; one per event loop, one per worker thread."""
 
     __slots__ = (
-        "_delay", "_gc", "_gil", "_ident", "_next", "_runqueue", "_votes", "_worst", "_worst_at",
-        "asked", "parts", "stuck", "where",
+        "_delay", "_gc", "_gil", "_ident", "_runqueue", "_votes", "_worst", "_worst_at",
+        "asked", "due", "parts", "stuck", "where",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -105,7 +106,9 @@ class Clock:
         self._ident = threading.get_ident()
         self._delay = RunDelay()
         self._runqueue = self._delay.read()
-        self._gc, self._gil, self._next = PROCESS.gc_ns, PROCESS.gil_ns, 0
+        self._gc, self._gil = PROCESS.gc_ns, PROCESS.gil_ns
+        self.due = 0
+        """When the kernel is asked again; until then, and while nothing is `asked`, `parts` is what `read` returns."""
 
     def ask(self, now: int) -> None:
         """Note that the loop is asked now; nobody knows yet where it is stuck."""
@@ -134,7 +137,7 @@ class Clock:
 
     def read(self, now: int) -> Parts:
         """The readings at `now`, refreshed from the kernel when due and on the clock's own thread."""
-        if now >= self._next and threading.get_ident() == self._ident:
+        if now >= self.due and threading.get_ident() == self._ident:
             self._refresh(now)
         asked = self.asked
         if asked and now - asked > LATE_NS:
@@ -144,7 +147,7 @@ class Clock:
         return self.parts
 
     def _refresh(self, now: int) -> None:
-        self._next = now + REFRESH_NS
+        self.due = now + REFRESH_NS
         runqueue, pauses, lateness = self._delay.read(), PROCESS.gc_ns, PROCESS.gil_ns
         waited, paused, late = runqueue - self._runqueue, pauses - self._gc, lateness - self._gil
         if waited + paused + late > COARSE_NS:

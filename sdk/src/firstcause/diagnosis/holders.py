@@ -56,6 +56,7 @@ class Holders:
 
     def current(self) -> list[Hold]:
         """Who holds now, longest first, at most `MOST`."""
+        # A dict keeps the order in which they came, so the cut spares the longest holders.
         return list(self._held.values())[:MOST]
 
 
@@ -71,6 +72,7 @@ class Waits:
         frame.adopted = {}
         with self._lock:
             self._going[id(frame)] = (frame, frame.start)
+        # Worth next to nothing beside later looks, and enough to name the holders of a short wait.
         look(frame, 1)
 
     def end(self, frame: Frame) -> None:
@@ -86,6 +88,7 @@ class Waits:
             due = [(frame, last) for frame, last in self._going.values() if now - last >= EVERY_NS]
             for frame, _last in due:
                 self._going[id(frame)] = (frame, now)
+        # Outside the lock: whoever begins or ends a wait must not wait for these looks.
         for frame, last in due:
             look(frame, now - last)
 
@@ -119,6 +122,7 @@ def _look_at(
     hold: Hold, wait: Frame, weight_ns: int, depth: int, adopted: dict[str, list[Any]], now: int
 ) -> None:
     ledger = hold.ledger
+    # A unit that holds one itself is in this very wait, which explains nothing.
     if ledger is None or ledger.ended or ledger is wait.ledger:
         _adopt(adopted, ITSELF, weight_ns, hold)
         return

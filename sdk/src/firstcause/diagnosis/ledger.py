@@ -8,8 +8,8 @@ frame open is own code. The shares sum to the wall time exactly, because own cod
 
 from __future__ import annotations
 
-import threading
 from contextvars import ContextVar, Token
+from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,15 @@ class Frame:
         return _left_behind, ()
 
 
+class Root(Frame):
+    """A unit's own code: one per unit, so what it has of every frame is said once."""
+
+    parent, resource, detail, holders, depth = None, "app", "", None, 0
+
+    def __init__(self, ledger: Ledger, start: int) -> None:
+        self.ledger, self.start = ledger, start
+
+
 def _left_behind() -> None:
     """What a frame is in another process."""
 
@@ -97,9 +106,10 @@ class Ledger:
     def __init__(self, clock: Clock, start: int, unit: Any = None) -> None:
         self.clock, self.start, self.unit = clock, start, unit
         self.accounts: dict[str, Account] = {}
-        self.root = self.leaf = Frame(self, None, "app", "", start, None)
-        self._lock = threading.Lock()
-        self._first = clock.read(start)
+        self.root = self.leaf = Root(self, start)
+        self._lock = Lock()
+        # What `read` returns while nothing is due, without the call: there is one unit per request.
+        self._first = clock.parts if start < clock.due and not clock.asked else clock.read(start)
         self._mark: Stamp = (start, self._first)
 
     def credit(self, resource: str, ns: int) -> None:
@@ -114,9 +124,11 @@ class Ledger:
             if self.ended:
                 return None
             now = perf_counter_ns()
+            # A task's context is a copy: the frame it names may have been closed by whoever started the task.
             while parent.end and parent.parent is not None:
                 parent = parent.parent
             frame = Frame(self, parent, resource, detail, now, holders)
+            # Taken by whatever comes next: a pause with another call in it is no wait for a retry.
             retry, parent.retry = parent.retry, None
             if self._record is None:
                 self._open_chained(frame, parent, now, retry)
@@ -155,6 +167,7 @@ class Ledger:
 
     def _book(self, frame: Frame, a: Stamp, b: Stamp) -> None:
         wall = b[0] - a[0]
+        # Readings are replaced, never changed: the same object says that nothing was withheld.
         if a[1] is b[1]:
             frame.own += wall
             return
@@ -180,6 +193,7 @@ class Ledger:
                 if frame is self.leaf:
                     self._close_leaf(frame, now)
                     return
+                # What is inside it is still open and outlives it, which has to be decided like overlap.
                 self._start_record()
             frame.end = now
             frame.until = (now, self.clock.read(now))
@@ -210,6 +224,7 @@ class Ledger:
             self._record, self.leaf = None, self.root
             return
         keeper = self._open_ancestor(frame)
+        # One open chain is left, and what ended lies below its end: nothing to come changes who won.
         if self._only_open(keeper) and all(self._open_ancestor(f) is keeper for f in record if f.end):
             self._settle(record, now)
             self._record, self.leaf = None, keeper
@@ -265,13 +280,18 @@ class Ledger:
             self.wall = wall = max(0, now - self.start)
             if self._record is not None:
                 self._settle_without_open(now)
-            elif not self.accounts and self.clock.read(now) is self._first:
-                return {"app": wall}
+            elif not self.accounts:
+                # Without a call and without a stall there is nothing to settle: all of it was own code.
+                clock = self.clock
+                parts = clock.parts if now < clock.due and not clock.asked else clock.read(now)
+                if parts is self._first:
+                    return {"app": wall}
             return self._shares(now)
 
     def _settle_without_open(self, now: int) -> None:
         record = self._record or []
         for frame in record:
+            # Time that was decided for it before goes to the next ancestor that counts, else to own code.
             if not frame.end and frame.own:
                 keeper = frame.parent
                 while keeper is not None and not keeper.end:
@@ -338,6 +358,7 @@ class Ledger:
         inner = self.innermost()
         running = now - inner.start if inner.resource == resource and inner is not self.root else 0
         if resource == "app":
+            # A copy: no lock is held here, and the unit may open an account meanwhile.
             return now - self.start - sum(a.ns for a in list(self.accounts.values())) - running
         return (account.ns if account else 0) + running
 
@@ -352,6 +373,7 @@ _targets: dict[str, set[str]] = {}
 def bounded(resource: str) -> str:
     """`resource` while its kind has room for the target in this process, else `<kind>:other`."""
     kind, colon, target = resource.partition(":")
+    # Kinds are bounded as well: `spending` takes whatever the host says.
     known = _targets.setdefault(kind, set()) if len(_targets) < TARGETS else _targets.get(kind, set())
     if target in known or len(known) < TARGETS:
         known.add(target)

@@ -41,6 +41,7 @@ def settle(nodes: Iterable[Node[F]], window: Window) -> list[tuple[F, Window]]:
     and attaching its children to the nearest node kept.
     """
     top = list(nodes)
+    # Before anybody is ranked: what counts is the end of a frame's whole subtree.
     for node in top:
         node.close()
     owned: list[tuple[F, Window]] = []

@@ -66,6 +66,7 @@ def excesses(shares: Mapping[str, int], baseline: Baseline) -> dict[str, int]:
     wall = sum(shares.values()) - sum(usual.values())
     if wall <= 0 or total <= 0:
         return {}
+    # Other resources took less than usual, which made up for part of it.
     if total > wall:
         over = {r: ns * wall // total for r, ns in over.items()}
     return over
@@ -85,6 +86,7 @@ def slow(evidence: Evidence) -> tuple[list[Booking], Booking]:
     for resource, ns in sorted(over.items(), key=lambda item: -item[1]):
         booking = _of_resource(evidence, resource, ns)
         booking.excess_ns, booking.share = ns, ns / total
+        # A pool and its database may lead to the same culprit: only together they show its share.
         key = (booking.culprit, booking.cause)
         if key in merged:
             merged[key].excess_ns += ns
@@ -100,6 +102,7 @@ def slow(evidence: Evidence) -> tuple[list[Booking], Booking]:
 def error(evidence: Evidence, failure: BaseException | None, where: str, status: int) -> Booking:
     """The cause of a failed unit; `where` is the place in own code that raised, `status` what was answered."""
     frame, raised = failing_frame(failure, evidence.ledger)
+    # Only without an exception: one that came out of no frame is own code's, whatever failed before.
     if frame is None and failure is None:
         frame = evidence.ledger.last_failed
     if frame is not None and frame.failed:
@@ -120,6 +123,7 @@ def failing_frame(
         if failure is None:
             break
         frame = stamped(failure)
+        # An exception may be raised again in another unit (a shared future), where its frame says nothing.
         if frame is not None and frame.ledger is ledger:
             return frame, failure
         failure = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
@@ -130,6 +134,7 @@ def _of_frame(evidence: Evidence, frame: Frame, raised: BaseException | None) ->
     kind, _, target = frame.resource.partition(":")
     withheld = {name: evidence.shares.get(name, 0) for name in NAMES}
     timed_out = frame.timed_out or _is_timeout(raised)
+    # The answer may have been there, unread: for most of the wait we did not get to run.
     if timed_out and sum(withheld.values()) > HALF * (frame.end - frame.start):
         ours = max(withheld, key=lambda name: withheld[name])
         return _plain(evidence, ours, failed=True, detail=_describe(evidence, ours, None))
@@ -164,6 +169,7 @@ def _of_resource(evidence: Evidence, resource: str, excess: int) -> Booking:
 
 def _of_call(target: str, resource: str, account: Account | None, excess: int) -> Booking:
     peer = account.peer.peer if account is not None and account.peer is not None else None
+    # What the peer does not own up to was lost on the way, which its verdict cannot explain.
     if peer is not None and peer.cause and peer.excess_ms * 1_000_000 >= HALF * excess:
         return _of_peer(peer, resource)
     detail = account.longest.detail if account is not None and account.longest is not None else ""

@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
     start = parse(options.command, environ)
     app = options.app or start.app
     sys.path.insert(0, os.getcwd())  # as servers do
+    # gevent has to patch before the rest is imported, which has happened here.
     if _is_for_gevent(start, app):
         os.execv(sys.executable, [sys.executable, "-c", _PATCHED, *argv])  # noqa: S606 - ourselves, patched first
     context = context_of(start, environ, app, options.path, options.url)

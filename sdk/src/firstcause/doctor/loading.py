@@ -18,6 +18,7 @@ from .observation import is_watched, observe, read_lines, time_shutdown
 from .startline import StartLine
 from .wire import Collector
 
+# What says where telemetry goes, or would thin it out or hold it back.
 _LED = frozenset((
     "endpoint", "headers", "per_signal", "protocol", "compression", "traces", "logs", "metrics_port",
     "metrics_exporters", "metrics_dir", "sampler", "sampler_arg", "interval_s", "log_interval_s", "log_stream",
@@ -63,6 +64,7 @@ def _bring_up(context: Context, app: str, path: str) -> None:
         context.late = is_watched(context.app) and not early
         context.watched = dict(context.observed.headers).get("x-request-id") == context.observed.request_id
         context.why |= {"setup": "nothing is configured", "watched": "requests are not watched"}
+        # Towards the end, as it ends telemetry for good; the lines are read when all have been written.
         context.observed.shutdown_s = time_shutdown(collector)
         context.observed.lines = read_lines(printed())
 
@@ -127,6 +129,7 @@ def _quiet() -> Iterator[Any]:
     sys.stdout.flush()
     kept = os.dup(1)
     with tempfile.TemporaryFile() as file:
+        # The descriptor itself: log lines are written below `sys.stdout`.
         os.dup2(file.fileno(), 1)
 
         def printed() -> str:

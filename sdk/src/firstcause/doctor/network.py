@@ -79,6 +79,7 @@ def collector(context: Context) -> list[Finding]:
 
 
 def _connectable(target: str) -> list[Finding]:
+    # A gRPC port answers no plain HTTP: that it accepts is all that can be seen from here.
     parts = urlsplit(target if "//" in target else f"//{target}")
     try:
         socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 4317), PATIENCE_S).close()

@@ -143,6 +143,7 @@ def stack_of(app: Any) -> Iterator[Any]:
         seen.add(id(app))
         yield app
         built = getattr(app, "middleware_stack", None) or getattr(app, "wsgi_app", None)
+        # Flask's own `wsgi_app` is a method: only what was put in its place is a layer.
         app = built if built is not None and not hasattr(built, "__func__") else getattr(app, "app", None)
 
 
@@ -226,6 +227,7 @@ async def _request(app: Any, path: str, observed: Observed) -> None:
         if not sent.is_set():
             sent.set()
             return {"type": "http.request", "body": b"", "more_body": False}
+        # A client that stays: who listens for a disconnect must not see one before the answer.
         await asyncio.sleep(ANSWER_S)
         return {"type": "http.disconnect"}
 
@@ -283,6 +285,7 @@ def instances(module: str, name: str) -> list[Any]:
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
         return []
+    # Not isinstance, which asks an object for its `__class__`: lazy proxies would wake up.
     return [each for each in gc.get_objects() if issubclass(type(each), kind)]
 
 
@@ -329,6 +332,7 @@ async def _limit(engine: Any) -> int:
         owner = AsyncEngine(engine)
         async with owner.connect() as connection:
             found = (await connection.execute(statement)).scalar()
+        # Pooled connections would stay bound to this loop, which is about to close.
         await owner.dispose()
     else:
         found = await _detached(partial(_scalar, engine, statement))

@@ -98,6 +98,7 @@ def metrics_port(context: Context) -> list[Finding]:
         return []
     address = (config.metrics_host, config.metrics_port)
     with socket.socket() as sock:
+        # As our server binds: connections that are still closing do not take a port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(address)

@@ -190,6 +190,7 @@ class OtlpHttpExporter:
                 self._watch(sock)
                 sock.settimeout(max(deadline - monotonic(), 0.001))
                 sock.connect(address)
+                # Headers and body are written one after the other: Nagle would hold the second back.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 failure = error

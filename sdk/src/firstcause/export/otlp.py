@@ -17,6 +17,7 @@ from firstcause.export.protobuf import (
     MAX_CACHED_CHARS,
     any_value,
     counter_field,
+    pair,
     pairs,
     sized,
     text_field,
@@ -111,6 +112,8 @@ class LogLike(Protocol):
     def scope(self) -> Scope: ...
 
 
+LEDGER = "firstcause.ledger."
+"""What the attributes of a unit's ledger begin with."""
 LINK_REMOTE = 0x200
 """Bit in a link's `flags` that says its context came from another process (OTLP's own bit)."""
 
@@ -119,6 +122,7 @@ _ids = Struct(">2sQQ2sQ").pack
 _span_times = Struct("<cQcQ").pack
 _fixed64 = Struct("<Q").pack
 _fixed32 = Struct("<I").pack
+_double = Struct("<d").pack
 
 
 def _tails() -> dict[tuple[int, bool, int], bytes]:
@@ -137,6 +141,7 @@ _TAILS = _tails()
 _names: dict[str, bytes] = {}
 _scopes: dict[Scope, bytes] = {}
 _log_heads: dict[tuple[int, str, str], bytes] = {}
+_ledger_heads: dict[str, bytes] = {}
 _resource: tuple[Mapping[str, Any], dict[str, Any], bytes] | None = None
 _Item = TypeVar("_Item", bound="SpanLike | LogLike")
 
@@ -245,11 +250,22 @@ def _span(span: SpanLike) -> bytes:
 
 
 def _attributes(span: SpanLike) -> bytes:
-    """A span that shares attributes with others has those encoded already."""
+    """A span that shares attributes with others has those encoded already; its ledger's are made here."""
     shared: tuple[Any, ...] = getattr(span, "shared", ())
     if not shared:
         return encode_attributes(span.attributes)
-    return b"".join([common.encoded for common in shared]) + encode_attributes(span.own)  # type: ignore[attr-defined]
+    parts = [common.encoded for common in shared]
+    parts.append(encode_attributes(span.own))  # type: ignore[attr-defined]
+    for resource, ns in span.spent.items():  # type: ignore[attr-defined]
+        parts.append(_ledger_heads.get(resource) or _ledger_head(resource))
+        parts.append(_double(ns // 1000 / 1e6))
+    return b"".join(parts)
+
+
+def _ledger_head(resource: str) -> bytes:
+    """All of an attribute but its number; resources are bounded by the ledger."""
+    head = _ledger_heads[resource] = b"\x4a" + pair(LEDGER + resource, 0.0)[:-8]
+    return head
 
 
 def encode_attributes(attributes: Mapping[str, Any]) -> bytes:

@@ -91,16 +91,17 @@ class Pipeline(Generic[_Item]):
         self._overflow = itertools.count()
         self._overflow_seen = 0
         self._limit = 0 if self._closing else self._max_queue
-        self._wake_at = 1  # the first put starts the thread
+        self._wake_at = 0  # who finds so many in the queue wakes the thread; the first put starts it
 
     def put(self, item: _Item) -> None:
         """Queue one item, or drop it when the queue is full. Never blocks, never raises."""
         queue = self._queue
-        if len(queue) >= self._limit:
+        waiting = len(queue)
+        if waiting >= self._limit:
             self._refuse()
             return
         queue.append(item)
-        if len(queue) >= self._wake_at:
+        if waiting >= self._wake_at:
             self._wake()
         if self._closing:  # shutdown passed between the check and the append
             self._drop_queue()
@@ -190,7 +191,7 @@ class Pipeline(Generic[_Item]):
                 thread.start()
             except RuntimeError:  # no more threads, or the interpreter is going: the next put tries again
                 self._thread = None
-                self._wake_at = 1
+                self._wake_at = 0
                 raise
         finally:
             self._lock.release()
@@ -220,7 +221,7 @@ class Pipeline(Generic[_Item]):
             self._done.set()
 
     def _await_work(self) -> None:
-        self._wake_at = self._max_batch
+        self._wake_at = self._max_batch - 1
         if len(self._queue) < self._max_batch and not self._closing and not self._flushes:
             self._bell.acquire(timeout=self._interval_s)
         self._wake_at = _NEVER

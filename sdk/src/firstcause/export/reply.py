@@ -27,6 +27,7 @@ class Reply(NamedTuple):
 
 
 UNREACHABLE = Reply(False, reason="unreachable")
+# Without an answer only this may be sent again: here it is certain that nothing has arrived.
 CONNECT_FAILED = Reply(False, retry=True, reason="unreachable")
 ABORTED = Reply(False, reason="shutdown")
 EXCEPTION = Reply(False, reason="exception")

@@ -60,20 +60,21 @@ class Canonical:
 class Told:
     """One finished unit as a line, and as the log record that the encoder reads."""
 
-    __slots__ = ("_canonical", "_report")
+    __slots__ = ("_canonical", "_form", "_report")
     scope: Scope = SCOPE
 
     def __init__(self, canonical: Canonical, report: UnitReport) -> None:
         self._canonical, self._report = canonical, report
+        self._form: Form | None = None
 
     def line(self) -> bytes:
         """The line as JSON, with its newline."""
-        form = self._canonical.form_of(self._report)
+        form = self._form = self._form or self._canonical.form_of(self._report)
         return self._whole() if form is None else form.line(self._report)
 
     def otlp(self) -> bytes | None:
         """The record as OTLP where that is known for units like this one."""
-        form = self._canonical.form_of(self._report)
+        form = self._form = self._form or self._canonical.form_of(self._report)
         return None if form is None else form.record(self._report)
 
     def _whole(self) -> bytes:

@@ -22,13 +22,13 @@ CHANGING = frozenset(("duration_ms", "cpu_ms", "memory_mb", "in_flight", "reques
 """Facts of a unit's own; all others are the form's. Ids among them hold no character that JSON escapes."""
 _TEXTS = frozenset(("request_id", "session_id", "user_hash"))
 _double = Struct("<d").pack
-_times = Struct("<cQcQ").pack
+_ids = Struct(">7sQQ2sQ").pack
 
 
 class Form:
     """Units alike in route, status and outcome, in what they spent time on, and in who is known to have asked."""
 
-    __slots__ = ("_head", "_ids", "_shares", "_tail", "_text")
+    __slots__ = ("_begin", "_head", "_ids", "_shares", "_tail", "_text")
 
     def __init__(self, service: str, number: int, severity: str, facts: Mapping[str, Any], like: UnitReport) -> None:
         event = EVENTS[like.kind]
@@ -36,7 +36,8 @@ class Form:
         self._text = _text(service, severity.lower(), event, facts, like)
         said = [b"\x32" + pair(name, value) for name, value in facts.items() if name not in CHANGING]
         head = counter_field(b"\x10", number) + text_field(b"\x1a", severity)
-        self._head = head + b"\x2a" + sized(text_field(b"\x0a", event)) + b"".join(said)
+        self._head = head + b"\x2a" + sized(text_field(b"\x0a", event)) + b"".join(said) + _WALL
+        self._begin = Struct(f"<cQcQ{len(self._head)}sd{len(_CPU)}sd").pack
         self._tail = text_field(b"\x62", "firstcause." + event)
         self._shares = [b"\x32" + pair("ledger." + resource, 0.0)[:-8] for resource in like.shares]
 
@@ -56,22 +57,27 @@ class Form:
         wall = unit.wall_ns
         at = unit.started_ns + wall
         parts = [
-            _times(b"\x09", at, b"\x59", at), self._head, _WALL, _double(wall // 1000 / 1000),
-            _CPU, _double(unit.cpu_ns // 1000 / 1000), b"\x32", pair("memory_mb", unit.memory_bytes >> 20),
-            b"\x32", pair("in_flight", unit.in_flight),
+            self._begin(
+                b"\x09", at, b"\x59", at, self._head, wall // 1000 / 1000, _CPU, unit.cpu_ns // 1000 / 1000
+            ),
+            b"\x32", pair("memory_mb", unit.memory_bytes >> 20), b"\x32", pair("in_flight", unit.in_flight),
         ]  # fmt: skip
         for name in self._ids:
             parts += (b"\x32", _id(name, getattr(unit, name)))
         for head, ns in zip(self._shares, unit.shares.values(), strict=True):
             parts += (head, _double(ns // 1000 / 1000))
-        if unit.sampled:
-            parts.append(b"\x45\x01\x00\x00\x00")
-        if unit.trace_id:
-            parts += (b"\x4a\x10", unit.trace_id.to_bytes(16, "big"))
-        if unit.span_id:
-            parts += (b"\x52\x08", unit.span_id.to_bytes(8, "big"))
-        parts.append(self._tail)
+        parts += (_trace(unit), self._tail)
         return sized(b"".join(parts))
+
+
+def _trace(unit: UnitReport) -> bytes:
+    """Flags and ids; what a unit has none of is left out."""
+    trace, span = unit.trace_id, unit.span_id
+    if unit.sampled and trace and span:
+        return _ids(b"\x45\x01\x00\x00\x00\x4a\x10", trace >> 64, trace & _LOW64, b"\x52\x08", span)
+    flags = b"\x45\x01\x00\x00\x00" if unit.sampled else b""
+    of_trace = b"\x4a\x10" + trace.to_bytes(16, "big") if trace else b""
+    return flags + of_trace + (b"\x52\x08" + span.to_bytes(8, "big") if span else b"")
 
 
 def _text(service: str, level: str, event: str, facts: Mapping[str, Any], like: UnitReport) -> str:
@@ -104,5 +110,6 @@ def _id(name: str, value: str) -> bytes:
 
 
 _LONGEST = 128
+_LOW64 = (1 << 64) - 1
 _id_heads: dict[tuple[str, int], bytes] = {}
 _WALL, _CPU = (b"\x32" + pair(name, 0.0)[:-8] for name in ("duration_ms", "cpu_ms"))

@@ -47,6 +47,7 @@ def _handlers() -> dict[int, Any]:
 
 
 def _add() -> None:
+    # Our sink guards itself: loguru's `catch` would print a traceback of ours among the host's output.
     _ours["sink"] = loguru.logger.add(_sink, level=LEVEL, format=_nothing, catch=False)
 
 

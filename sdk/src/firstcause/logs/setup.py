@@ -76,6 +76,7 @@ def install(service: str, lines: Lines | None, sink: Callable[[LogRecord], None]
         logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign, assignment]
         logging.setLogRecordFactory(_with_ids(logging.getLogRecordFactory()))
         root = logging.getLogger()
+        # WARNING is where the root logger stands untouched; a console handler says that somebody was here.
         unset = root.level in (logging.NOTSET, logging.WARNING) and not any(map(_console, root.handlers))
         if unset and (lines is not None or sink is not None):
             root.setLevel(_RAISED)
@@ -83,6 +84,7 @@ def install(service: str, lines: Lines | None, sink: Callable[[LogRecord], None]
 
 def uninstall() -> None:
     """Leave `logging` alone again."""
+    # Somebody may have patched over us: to undo ours would undo theirs.
     if _output.handler is not None and logging.Logger.callHandlers is _call_handlers:
         logging.Logger.callHandlers = _output.handler  # type: ignore[method-assign, assignment]
         factory = logging.getLogRecordFactory()
@@ -123,6 +125,7 @@ def _bound_class() -> Any:
         def _say(self, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
             with guard("logs.call"):
                 text = event if isinstance(event, str) else repr(event)
+                # As in `logging`: without arguments a percent sign is only text.
                 if args:
                     text = text % args
                 self._proxy_to_logger(level, text, **fields)
@@ -217,6 +220,7 @@ def emit(level: str, event: Any, fields: Mapping[str, Any], *, severity: int = 0
         room = Room(value=VALUE)
         body = redact(event, room=room)
         attributes = redact_mapping(fields, room=room)
+        # A field of the host's neither takes the place of ours nor gets lost.
         for name in _RESERVED & attributes.keys():
             attributes[name + "_"] = attributes.pop(name)
         if room.cut:
@@ -249,6 +253,7 @@ def _ids(attributes: dict[str, Any]) -> tuple[int, int, int]:
     from opentelemetry import trace
 
     current = trace.get_current_span()
+    # A span of another make has no such attribute: the unit's own stands for it.
     return span.trace_id, getattr(current, "span_id", span.span_id), span.flags
 
 
@@ -338,6 +343,7 @@ def _reached(logger: logging.Logger | None) -> Iterator[logging.Handler]:
 
 
 def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    # Only Django's own filters (`RequireDebugTrue`) are asked: the host's may count or change records.
     return _console(handler) and not any(
         type(one).__module__ == "django.utils.log" and not one.filter(record)  # type: ignore[union-attr]
         for one in handler.filters
@@ -350,6 +356,7 @@ def _console(handler: logging.Handler) -> bool:
         return _is_standard(getattr(handler, "stream", None))
     kind = type(handler)
     if kind.__module__ == "logging.handlers":
+        # Behind a queue anybody may print; the rest of that module writes files, or sends.
         return kind.__name__ == "QueueHandler"
     return not isinstance(handler, logging.NullHandler) and kind.__module__.partition(".")[0] not in _SENDERS
 

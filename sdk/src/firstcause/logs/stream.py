@@ -33,7 +33,7 @@ class Lines:
     """A bounded queue of lines and one daemon thread that writes them in batches."""
 
     def __init__(self, stream: BinaryIO, most: int = MOST) -> None:
-        self._stream, self._most = stream, most
+        self._stream, self._most, self._unmade = stream, most, min(most, _UNMADE)
         self._piece = _piece(stream)
         self._reset()
 
@@ -45,7 +45,8 @@ class Lines:
         self._bell.acquire()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._asleep = False
+        self._asleep = True
+        """Whether the thread waits to be woken, or was never started."""
 
     def after_fork(self) -> None:
         """The child starts with an empty queue; the parent writes what it had."""
@@ -53,19 +54,24 @@ class Lines:
 
     def put(self, line: bytes | Line) -> None:
         """Queue one line (with its newline), or what makes it in the writer's thread; never blocks, never raises."""
-        waiting = len(self._queue)
-        if waiting >= self._most:
-            count("firstcause.self.dropped", signal="log_lines", reason="queue_full")
-            return
-        if waiting >= _UNMADE:
+        queue = self._queue
+        if len(queue) >= self._unmade:
+            if len(queue) >= self._most:
+                count("firstcause.self.dropped", signal="log_lines", reason="queue_full")
+                return
             line = _made(line)
-        self._queue.append(line)
+        queue.append(line)
+        if self._asleep:
+            self._stir()
+
+    def _stir(self) -> None:
+        """Wake the thread, or start it."""
         if self._thread is None:
             with guard("logs.lines.start"):
                 self._begin()
-        if self._asleep:
-            self._asleep = False
-            self._ring()
+            return
+        self._asleep = False
+        self._ring()
 
     def _begin(self) -> None:
         # Whoever finds the lock taken leaves the start to its holder rather than wait.

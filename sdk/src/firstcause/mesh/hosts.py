@@ -53,5 +53,6 @@ def loopback(host: str) -> bool:
     """Whether `host`, as `bare` gives it, is this machine."""
     if host in ("localhost", "::1"):
         return True
+    # IPv4, as a socket of both families shows it.
     host = host.removeprefix("::ffff:")
     return host.startswith("127.") and host.isascii() and host.replace(".", "").isdigit()

@@ -18,6 +18,7 @@ _DIGITS = 12
 
 def derive(secret: str) -> bytes:
     """The MAC key of a deployment secret of any length."""
+    # blake2s takes keys of at most 32 bytes, and a secret may be longer.
     return sha256(b"firstcause mesh " + secret.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -46,6 +47,7 @@ def page_mark(key: bytes, traceparent: str, issued: int) -> str:
 def page_issued(key: bytes, traceparent: str, mark: str) -> int:
     """When a page's mark was issued, in seconds since the epoch; 0 when it is none of ours."""
     issued = mark.partition(".")[0]
+    # Before it becomes a number: `int` takes digits of any script, and is slow for a long text.
     if not (issued.isascii() and issued.isdigit() and len(issued) <= _DIGITS):
         return 0
     return int(issued) if same(mark, page_mark(key, traceparent, int(issued))) else 0

@@ -127,6 +127,7 @@ def _candidates(header: str) -> Iterator[tuple[str, str, str]]:
 
 def _verified(payload: tuple[str, str, str], key: bytes, trace_id: int) -> PeerVerdict | None:
     version, encoded, mark = payload
+    # The mark first: nothing of a forged payload is decoded.
     if version != VERSION or not same(mark, answer_mark(key, trace_id, f"{version}.{encoded}")):
         return None
     try:

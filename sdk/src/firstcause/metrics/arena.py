@@ -61,12 +61,14 @@ class Arena:
         self.scratch = self._used
         # Slots for whoever finds the arena full: writing there is as good as not counting.
         self._used += LARGEST if self._reserve(HEADER + LARGEST) else 0
+        # The third is never 0, which is what a follower has that has read nothing.
         self.words[0], self.words[1], self.words[2] = MAGIC, self._used, secrets.randbits(63) + 1
 
     def _map(self, path: str | None) -> None:
         if path is None:
             self._ready = self._size
             try:
+                # Address space, mostly: a page costs memory once it is written to.
                 self._memory: mmap.mmap | bytearray = mmap.mmap(-1, self._size)
             except OSError:  # a limit of address space
                 self._ready = self._size = CHUNK

@@ -141,6 +141,7 @@ def spans(buckets: Buckets) -> Iterator[tuple[int, list[int]]]:
     zeros = 0
     for n in buckets.counts:
         if n:
+            # A new run costs two numbers of its own; client_golang draws the line here as well.
             if zeros > 2 and run:
                 yield gap, run
                 gap, run = zeros, []

@@ -63,6 +63,7 @@ class LazyMeterProvider(api.MeterProvider):
         self.awake()
 
     def __getattr__(self, name: str) -> Any:
+        # Whoever only inspects us must not make the SDK's provider.
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.provider(), name)
@@ -96,6 +97,7 @@ def _provider(resource: Mapping[str, Any], awake: Callable[[], None], *, explici
     from opentelemetry.sdk.resources import Resource
 
     reader = InMemoryMetricReader(preferred_aggregation={Histogram: _by_advice(explicit=explicit)})
+    # Its exit hook would run before ours, which is older, and the last reading would find it shut down.
     made = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
     for storage in made._measurement_consumer._reader_storages.values():
         # The SDK (1.45) has no bound of its own; every measurement of every instrument comes through here.
@@ -157,10 +159,31 @@ def _forgiven(create: Callable[..., Any], instead: Callable[..., Any]) -> Callab
     @wraps(create)
     def made(*args: Any, **named: Any) -> Any:
         with guard("metrics.instrument"):
-            return create(*args, **named)
+            return _sheltered(create(*args, **named))
         return instead(*args, **named)
 
     return made
+
+
+def _sheltered(instrument: Any) -> Any:
+    """The instrument; a value that is no number costs its measurement, where the SDK would raise."""
+    for name in ("add", "record", "set"):
+        take = getattr(instrument, name, None)
+        if take is not None and name not in vars(instrument):
+            setattr(instrument, name, _tried(take))
+    return instrument
+
+
+def _tried(take: Callable[..., None]) -> Callable[..., None]:
+    @wraps(take)
+    def tried(*args: Any, **named: Any) -> None:
+        try:
+            take(*args, **named)
+        except Exception as error:  # the guard as a plain handler: this is a hot path
+            if not report("metrics.measurement", error):
+                raise
+
+    return tried
 
 
 class _Bounded:
@@ -203,6 +226,7 @@ class _Bounded:
         self._awake()
         if len(seen) >= MAX_SERIES:
             count("firstcause.self.overflow", attribute=measurement.instrument.name)
+            # Not remembered: beyond the bound a set must cost no memory either.
             return OVERFLOW
         given = measurement.attributes or {}
         clean = redact_attributes(given)
@@ -260,6 +284,7 @@ def _labels(attributes: Mapping[str, Any] | None) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
+        # A lone surrogate would keep the whole state from being written.
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, (bool, list, tuple, dict)):
         return orjson.dumps(value, default=str).decode()
@@ -293,6 +318,7 @@ def _add(known: Item, point: Item) -> None:
         known["value"] += point["value"]
         return
     if "counts" in known:
+        # Counts at other edges cannot be added: what was read first stays.
         if known["edges"] != point.get("edges"):
             return
         known["counts"] = [a + b for a, b in zip(known["counts"], point["counts"], strict=True)]

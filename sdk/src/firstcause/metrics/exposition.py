@@ -49,6 +49,7 @@ class Exposition:
 
     def families(self, kinds: frozenset[str] = EVERYTHING) -> list[Family]:
         """What a scrape shows of ours and of custom metrics. One caller at a time."""
+        # Siblings' files are read into buffers that are kept: two scrapes at once would overwrite them.
         with self._lock:
             return [family for family in snapshot(self._metrics, kinds) if family.points]
 

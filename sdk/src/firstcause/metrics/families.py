@@ -56,6 +56,7 @@ class Family:
     points: list[Number | Distribution]
 
 
+# As Prometheus' OTLP receiver has them: other words would part the series of scrape and push.
 _UNITS = {
     "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
     "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes",

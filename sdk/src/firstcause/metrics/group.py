@@ -71,6 +71,7 @@ class Group:
         self._name, self._wrote = f"{os.getpid()}-{time.time_ns()}.arena", b""
         hidden = self._path(self._name + ".new")
         arena = made(hidden)
+        # Before it gets its name: an arena that nobody holds is taken for that of a dead process.
         fcntl.flock(arena.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(hidden, self._path(self._name))
         arena.path = self._path(self._name)
@@ -99,9 +100,11 @@ class Group:
         """Everybody but the caller, the folded ones first."""
         with self._locked(fcntl.LOCK_SH):
             names = self._arenas()
+            # Only those that are still there: the others' buffers go with them.
             self._followers = {name: self.follower(name) for name in names}
             found = [self._member(name, self.follower(name)) for name in names if name != self._name]
         folded = next((member for member in found if member.name == FOLDED), None)
+        # Where folding was cut off, some are in the folded file and still here.
         done = _sources(folded) if folded else set()
         return [member for member in found if member.name not in done]
 
@@ -118,11 +121,12 @@ class Group:
             done = _sources(folded[0]) if folded else set()
             new = [member for member in dead if member.name not in done]
             if new:
-                self._write_folded(folded, new)
+                self._write_folded(folded, new, dead)
+            # Last: whoever folds next finds those that are left here among the sources.
             for member in dead:
                 self._remove(member.name)
 
-    def _write_folded(self, folded: list[Member], new: list[Member]) -> None:
+    def _write_folded(self, folded: list[Member], new: list[Member], dead: list[Member]) -> None:
         totals, state = self._fold(folded + new)
         hidden = self._path(f"{FOLDED}.{os.getpid()}.new")
         with suppress(FileNotFoundError):
@@ -137,8 +141,10 @@ class Group:
                 else:
                     count("firstcause.self.overflow", attribute="arena")
             arena.allocate((STATE, state.decode()), 0)
-            for member in new:
+            # Also those of a fold before that was cut off: their files are still here.
+            for member in dead:
                 arena.allocate((SOURCE, member.name), 0)
+            # Nobody adds to it any more: the room for growth is given back.
             os.ftruncate(arena.fd, len(arena.raw()))
             os.rename(hidden, self._path(FOLDED))
         finally:
@@ -180,6 +186,7 @@ class Group:
             fd = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 deadline = time.monotonic() + WAIT_S
+                # Asked again and again, because a waiting flock knows no time-out.
                 while not _try(fd, how):
                     if time.monotonic() > deadline:
                         raise TimeoutError(f"{self.folder} is locked for more than {WAIT_S:.0f} s")
@@ -199,6 +206,7 @@ class Group:
 
     def born_ns(self) -> int:
         """When the first of the group began to count, the same for all."""
+        # Nothing is ever written to the lock's file, so this is when it was made.
         return os.stat(self._path("lock")).st_mtime_ns if os.path.exists(self._path("lock")) else time.time_ns()
 
 
@@ -239,6 +247,7 @@ def automatic_folder(labels: Mapping[str, str], parent: int) -> str:
     base = os.path.join(_base(), f"firstcause-{os.getuid()}")
     os.makedirs(base, 0o700, exist_ok=True)
     found = os.stat(base, follow_symlinks=False)
+    # What it lies in is open to all: another user may have made this folder first, or a link.
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{base} is not private to this user")
     for name in os.listdir(base):
@@ -278,6 +287,7 @@ def birth(pid: int) -> str:
     """When a process began, in the kernel's ticks: tells it from a later one with its id. Empty when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
+            # A program's name may hold brackets and spaces: count from behind the last one.
             return file.read().rpartition(b")")[2].split()[19].decode()
     except (OSError, IndexError):
         pass

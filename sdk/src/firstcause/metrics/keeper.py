@@ -61,6 +61,7 @@ class Keeper:
         if server is not None:
             server.socket.close()
         if lead >= 0:
+            # The lock lasts as long as any copy of its descriptor: kept here, it would outlive the parent.
             os.close(lead)
         if self._push is not None:
             self._push.exporter.after_fork()
@@ -146,6 +147,7 @@ class Keeper:
             return True
         group = self.metrics.store.group
         try:
+            # Whoever leads goes on with the group's series: a start of its own would look like a reset.
             return push.send(self.exposition, push.born_ns if group is None else group.born_ns())
         except Exception as error:  # noqa: BLE001 - the host must not notice
             return not report("metrics.push", error)
@@ -194,5 +196,6 @@ class Keeper:
                 sent.append(self._send())
             done.set()
 
+        # On a thread of its own: the exporter's time-out may be longer than the caller's.
         threading.Thread(target=work, name="firstcause-flush", daemon=True).start()
         return done.wait(max(0.0, timeout_s)) and all(sent)

@@ -28,6 +28,7 @@ def _in_worker(frame: FrameType | None) -> bool:
     in_master = False
     while frame is not None:
         if frame.f_code.co_filename.endswith(os.path.join("gunicorn", "arbiter.py")):
+            # The fork happens inside this call, and the worker never leaves it.
             if frame.f_code.co_name == "spawn_worker":
                 return True
             in_master = True

@@ -124,6 +124,7 @@ def _foreign(metric: Any) -> bytes:
     kind = _TYPES.get(metric.type, _GAUGE)
     if kind in (_HISTOGRAM, _SUMMARY):
         return _message(metric.name, metric.documentation, kind, _composites(metric, kind))
+    # Creation times are OpenMetrics' affair: here each would become a series of its own.
     samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
     by_name: dict[str, list[bytes]] = {}
     for sample in samples:

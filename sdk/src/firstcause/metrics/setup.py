@@ -28,6 +28,7 @@ class Telemetry:
         self.metrics, self.keeper, self.meters = metrics, keeper, meters
         meters.awake = keeper.ensure
         if forks():
+            # Only the parent's half: `_setup` calls the child's, in its own order.
             os.register_at_fork(before=self._before_fork)
 
     def _before_fork(self) -> None:
@@ -82,6 +83,7 @@ def _sharing(config: Config, resource: dict[str, str]) -> tuple[dict[str, str], 
     if config.metrics_dir:
         folder = os.path.join(config.metrics_dir, folder_name(resource))
         told = f"metrics shared by all processes in {config.metrics_dir}"
+        # Without a common parent, the hash in the folder's name is what they share.
         return _as_one(config, resource, folder.rpartition("-")[2] if master is None else str(master)), folder, told
     if master is None:
         return resource, "", ""

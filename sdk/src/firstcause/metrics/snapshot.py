@@ -234,6 +234,7 @@ def _families(totals: Totals, state: State) -> Iterator[Family]:
 
 
 def _labels(instrument: Instrument, values: Iterable[str]) -> dict[str, str]:
+    # A record of another version's may have more of them, or fewer.
     return dict(zip(instrument.attributes, values, strict=False))
 
 
@@ -252,6 +253,7 @@ def _exemplars(number: int, slots: int) -> Iterator[Exemplar]:
     words = unpack(number, slots)
     for at in range(0, slots, EXEMPLAR_WORDS):
         high, low, ns, at_ns, check = words[at : at + EXEMPLAR_WORDS]
+        # The words are written one by one: read in between, they do not fit together.
         if check and check == high ^ low ^ ns ^ at_ns ^ MAGIC:
             yield Exemplar(high << 64 | low, ns / 1e9, at_ns)
 

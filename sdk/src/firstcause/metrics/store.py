@@ -46,6 +46,7 @@ class Store:
             if self.group is not None:
                 self._arena = self.group.join()
         if self._arena is None:
+            # The folder cannot be used: better counted alone than not at all.
             self.group = None
             self._arena = Arena()
         self.words = self._arena.words
@@ -58,6 +59,7 @@ class Store:
 
     def before_fork(self, lock: Any) -> None:
         """In the parent: what was counted in memory alone moves to where children can add theirs."""
+        # A fork must not hang on a lock: without it the child counts for itself.
         if self.group is not None or self._make_group is None or not lock.acquire(timeout=1):
             return
         try:
@@ -76,6 +78,7 @@ class Store:
         if self.group is not None:
             self.group = self.group.again()
         if arena is not None:
+            # This copy of the descriptor holds the parent's lock: left open, a dead parent would look alive.
             arena.close()
 
     def join(self) -> None:

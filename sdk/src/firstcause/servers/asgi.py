@@ -20,7 +20,7 @@ from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit
 from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, route_of
+from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, matched, route_of
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -122,7 +122,10 @@ class _Call:
             raise
 
     def _route(self) -> str:
-        return route_of(self.scope, self._routes, self._root)
+        scope = self.scope
+        if scope.get("root_path", "") == self._root:
+            return matched(scope)
+        return route_of(scope, self._routes, self._root)
 
     async def receive(self) -> Message:
         """Receive for the application; waiting for the caller's body is booked to `client:upload`."""

@@ -132,6 +132,7 @@ def _resolve_request(original: Any) -> Any:
 def _template(route: str) -> str:
     """The route as a path: `^orders/(?P<pk>[0-9]+)/$` is `/orders/<pk>/`, as `orders/<int:pk>/` stays itself."""
     if "(" in route or "^" in route or "\\" in route:
+        # Django's own way to show a pattern; the app need not be installed for it.
         from django.contrib.admindocs import utils
 
         route = utils.replace_unnamed_groups(utils.replace_named_groups(route))

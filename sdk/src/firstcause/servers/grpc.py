@@ -127,6 +127,7 @@ class _Call:
         """The handler raised: its own exception, or the one by which gRPC aborts."""
         code = self.code()
         if code is _Code.OK:
+            # What gRPC itself answers when a handler raises.
             self._code = code = _Code.UNKNOWN
         if isinstance(error, Exception) and STATUSES[code] >= 500:
             note_failure(self.unit, error)
@@ -239,6 +240,7 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         if handler is not None and _is_watched(details):
             with guard("grpc.intercept"):
                 inner = _behaviour(handler)
+                # Such a handler answers by a callback, after it has returned.
                 if not getattr(inner, "experimental_non_blocking", False):
                     return _wrapped(handler, _sync(handler, inner, details, perf_counter_ns()))
         return handler
@@ -456,6 +458,7 @@ def _end_aio(call: _Call, error: BaseException | None = None) -> None:
         else:
             if error is not None:
                 call.failed(error)
+            # An abort has sent its metadata already, ours among it.
             if call.unit.mark_verified and not isinstance(error, grpc.aio.AbortError):
                 call.context.set_trailing_metadata(call.tell())
     call.finish()

@@ -73,8 +73,8 @@ def identify(
     sent, when it is none of HTTP's. Returns the OpenTelemetry context to activate the span in, None
     for an empty one.
     """
-    started = headers.get(b"x-request-start")
-    if started is not None and client in recorder.config.trusted_proxies:
+    trusted = recorder.config.trusted_proxies
+    if trusted and client in trusted and (started := headers.get(b"x-request-start")) is not None:
         _credit_ingress(unit, started)
     scheme = unit.scheme
     asked = (unit.method, scheme, headers.get(b"host"), protocol)
@@ -105,19 +105,20 @@ def adopt(
     """Ids, trace context, mark and baggage of any carrier; see `identify`."""
     parent = headers.get(b"traceparent")
     remote = None
+    trusted = True
     if parent is not None:
         state = headers.get(b"tracestate", b"").decode("latin-1")
         remote = parse_traceparent(parent.decode("latin-1"), state)
-    if remote is not None:
-        unit.mark_verified = recorder.mesh.incoming(remote[3], remote[0], from_loopback)
-    trusted = unit.mark_verified or recorder.config.trust_sampled
+        if remote is not None:
+            unit.mark_verified = recorder.mesh.incoming(remote[3], remote[0], from_loopback)
+            trusted = unit.mark_verified or recorder.config.trust_sampled
     unit.span = recorder.provider.server_span(
-        unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted=trusted, common=common
+        unit.method or unit.route, remote, unit.started_ns, attributes, kind, trusted, common
     )
     given = headers.get(b"x-request-id")
+    named = "" if given is None else valid_request_id(given)
     # A trace of our own making is as good an id as another, and finds the trace.
-    made = f"{unit.span.trace_id:032x}" if remote is None else new_request_id()
-    unit.request_id = (valid_request_id(given) if given is not None else "") or made
+    unit.request_id = named or (f"{unit.span.trace_id:032x}" if remote is None else new_request_id())
     bag = headers.get(b"baggage")
     return None if bag is None else _baggage(unit, bag.decode("latin-1"))
 
@@ -183,12 +184,13 @@ def route_of(scope: Mapping[str, Any], routes: Sequence[Any] = (), root: str = "
     `routes` are those of the outermost application and `root` the root path it was called with:
     what a mount added since is put in front as the mount's template, never as the path that was asked for.
     """
-    inner = _matched(scope)
+    inner = matched(scope)
     mounted = scope.get("root_path", "")[len(root) :]
     return _mounts(routes, mounted) + (inner or "/{path}") if mounted and routes else inner
 
 
-def _matched(scope: Mapping[str, Any]) -> str:
+def matched(scope: Mapping[str, Any]) -> str:
+    """The template that the innermost router matched; "" before, and for a mount with nothing inside."""
     fastapi = scope.get("fastapi")
     if isinstance(fastapi, dict):
         context = fastapi.get("effective_route_context")

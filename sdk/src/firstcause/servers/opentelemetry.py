@@ -96,6 +96,7 @@ def _lend_to_contrib(stack: Any) -> None:
     for layer in list(layers(stack)):
         if type(layer).__module__ == "opentelemetry.instrumentation.asgi":
             layer.tracer, layer.app = _Tracer(layer.tracer), Restore(layer.app)
+            # Contrib's default is the old names; a choice of the host's stands.
             if "OTEL_SEMCONV_STABILITY_OPT_IN" not in os.environ:
                 from opentelemetry.instrumentation._semconv import _StabilityMode
 
@@ -241,6 +242,7 @@ class _Tracer(trace.Tracer):
             return self._tracer.start_span(name, context, kind, attributes, links, *args, **kwargs)
         if isinstance(span, ServerSpan):
             span.part()
+        # Not a wrapper: contexts and the unit hold this very object.
         span.__class__ = Held
         span.update_name(name)
         span.set_attributes(attributes or {})

@@ -33,6 +33,7 @@ class Middleware:
         """Serve one request; the unit ends when the server closes the body."""
         recorder = self._recorder()
         call: _Call | None = None
+        # Mounted in another watched application, it is part of that one's request.
         if recorder is not None and "firstcause" not in environ:
             with guard("wsgi.begin"):
                 call = _Call(recorder, environ, start_response)
@@ -90,6 +91,7 @@ class _Call:
                 self.unit.has_length = True
             elif name == "content-type":
                 page = pair[1].startswith("text/html")
+            # An answer has one id, and it is the one on span and line.
             if name != "x-request-id":
                 ours.append(pair)
         ours.append(("X-Request-ID", self.unit.request_id))
@@ -138,7 +140,9 @@ class _Call:
                 self.body.close()
         finally:
             with guard("wsgi.finish"):
+                # Who never called `start_response` leaves the server nothing to send but a 500.
                 self.recorder.finish(self.unit, self.status or 500)
+                # Its traceback leads back to the unit: let go, so that no cycle is left for the collector.
                 self.unit.failure = None
             with guard("wsgi.context"):
                 _reset(self)

@@ -47,6 +47,7 @@ class Capture:
         try:
             self._joined = Joined(self._stack, self._taking, self._settings)
         except BaseException:
+            # What was taken hold of until here would stay so for every test that follows.
             self._stack.close()
             raise
         return self

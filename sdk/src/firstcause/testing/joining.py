@@ -72,6 +72,7 @@ class Joined:
         """What `firstcause.configure` does meanwhile: each call is obeyed, and nothing is ever sent."""
         given = {**settings, **({} if service is None else {"service": service})}
         checked = Config.from_env(os.environ, **{"service": self.config.service, **given})
+        # Not disabled, as test environments often are: there would be nothing to capture.
         config = replace(self.config, **{name: getattr(checked, name) for name in given}, disabled=False)
         if given and _importing():
             _LASTING.imported = config
@@ -87,6 +88,7 @@ class Joined:
         redaction.also_secret(config.redact)
         self.metrics = Metrics(config.resource_attributes(), config.objectives.values())
         self.metrics.in_flight = lambda: WATCH.in_flight
+        # Pools announce themselves once, when they are first used: older ones are to be read here too.
         self.metrics._watched.update(self._watched)
         canonical = Canonical(config.service, None, lambda told: taking.log(told.record()))
 
@@ -139,6 +141,7 @@ class Joined:
 
     def _logs(self) -> None:
         output, root = logs._output, logging.getLogger()
+        # Before `install`, which may change it.
         self.stack.callback(root.setLevel, root.level)
         if output.handler is None:
             self.stack.callback(uninstall)

@@ -34,6 +34,7 @@ _SCOPES = {
 def classify(kind: SpanKind, attributes: Mapping[str, Any], scope: str) -> tuple[str, str]:
     """`<kind>:<target>` and a short redacted detail, by semantic conventions, stable names first."""
     get = attributes.get
+    # The most telling first: databases and queues that are spoken to over HTTP say that as well.
     system = get("db.system.name") or get("db.system")
     if system:
         return _database(_text(system), attributes)

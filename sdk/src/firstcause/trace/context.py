@@ -27,6 +27,7 @@ _PARENT_CHARACTERS = 512
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+# Not the global one: a host that seeds it, for tests or simulations, would repeat ids.
 _random = Random(os.urandom(16))
 _bits = _random.getrandbits
 # A forked child would repeat its parent's ids.

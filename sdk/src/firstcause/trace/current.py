@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextvars import Token
+from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from .span import Span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_current, _attach, _detach = _RUNTIME_CONTEXT.get_current, _RUNTIME_CONTEXT.attach, _RUNTIME_CONTEXT.detach
+_variable: Any = getattr(_RUNTIME_CONTEXT, "_current_context", None)
+_current, _attach, _detach = (
+    # The usual runtime only passes on to a variable: three calls less per request.
+    (_variable.get, _variable.set, _variable.reset)
+    if isinstance(_variable, ContextVar)
+    else (_RUNTIME_CONTEXT.get_current, _RUNTIME_CONTEXT.attach, _RUNTIME_CONTEXT.detach)
+)
 
 
 def activate(span: Span, more: Mapping[str, Any] | None = None) -> Token[Context]:

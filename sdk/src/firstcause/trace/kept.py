@@ -26,6 +26,7 @@ class Kept:
 
     def keep(self, span: Span, export: Callable[[Span], None]) -> None:
         """Take an ended span; pass it on at once when the unit was exported meanwhile."""
+        # It outlived its unit, which nobody wanted: nobody will ask for it either.
         if self.over and not self.exported:
             return
         if self.room <= 0:

@@ -126,7 +126,6 @@ class TracerProvider(api.TracerProvider):
         start_ns: int,
         attributes: dict[str, Any],
         kind: SpanKind = SpanKind.SERVER,
-        *,
         trusted: bool = True,
         common: Common | None = None,
     ) -> Span:
@@ -254,7 +253,11 @@ class TracerProvider(api.TracerProvider):
                 _close(span, span.opened)
         kept = span.kept
         if span.flags & SAMPLED:
-            self._export(span)
+            try:  # as in `_export`, of which a call costs more than all it does
+                self._on_end(span)
+            except Exception as error:  # the guard as a plain handler: this is the hot path
+                if not report("provider.on_end", error):
+                    raise
         elif kept is not None and kept.root is not span:
             kept.keep(span, self._export)
         if self.processors and span.recording:

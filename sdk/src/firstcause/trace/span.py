@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from .._guard import count, guard
 from ..diagnosis.ledger import stamp
-from ..export.otlp import Scope, encode_attributes
+from ..export.otlp import LEDGER, Scope, encode_attributes
 from .values import SCALARS, Limits, clean, cleaned, nanoseconds, printed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .kept import Kept
     from .provider import TracerProvider
 
-__all__ = ["CLIENTS", "Common", "Limits", "ServerSpan", "Span"]
+__all__ = ["CLIENTS", "Common", "Limits", "ServerSpan", "Span", "ledger_attributes"]
 
 Event = tuple[str, int, dict[str, Any]]
 """Name, nanoseconds since the epoch, attributes."""
@@ -35,6 +35,7 @@ RECORD, STATUS = 1, 2
 """What leaving a `with` block by an exception does: the event, the status."""
 _CODES = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 _STATUSES = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
+NOTHING: Mapping[str, int] = {}
 _MESSAGE = 1024
 _STACK = 16_000
 _lock = threading.Lock()
@@ -295,11 +296,15 @@ class Common:
 
 
 class ServerSpan(Span):
-    """The local root of a request; `own` are its attributes beside the `shared`, until somebody asks for all."""
+    """The local root of a request; `own` are its attributes beside the `shared`, until somebody asks for all.
+
+    `spent` is its ledger (nanoseconds per resource), which becomes attributes where it is encoded.
+    """
 
     _all: dict[str, Any] | None = None
     own: dict[str, Any]
     shared: tuple[Common, ...] = ()
+    spent: Mapping[str, int] = NOTHING
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -310,7 +315,8 @@ class ServerSpan(Span):
             for common in self.shared:
                 found.update(common.attributes)
             found.update(self.own)
-            self.own, self.shared = found, ()
+            found.update(ledger_attributes(self.spent))
+            self.own, self.shared, self.spent = found, (), NOTHING
         return found
 
     @attributes.setter
@@ -325,12 +331,19 @@ class ServerSpan(Span):
         self.__class__ = Span  # type: ignore[assignment]  # not a slot differs
         self.attributes = attributes
 
-    def share(self, common: Common) -> None:
-        """Add attributes that others have too; later ones win."""
+    def close_with(self, common: Common, spent: Mapping[str, int]) -> dict[str, Any]:
+        """Add attributes that others have too, and the ledger; returns the dict for those of its own."""
         if self._all is None:
-            self.shared = (*self.shared, common)
+            self.shared, self.spent = (*self.shared, common), spent
         else:
             self._all.update(common.attributes)
+            self._all.update(ledger_attributes(spent))
+        return self.own
+
+
+def ledger_attributes(spent: Mapping[str, int]) -> dict[str, float]:
+    """A unit's ledger as attributes: seconds per resource, to the microsecond."""
+    return {LEDGER + resource: ns // 1000 / 1e6 for resource, ns in spent.items()}
 
 
 def _stack(error: BaseException) -> str:

@@ -43,6 +43,7 @@ def clean(value: Any, limits: Limits) -> Any:
 
 def _clean(value: Any, most: int, depth: int) -> Any:
     if isinstance(value, str):
+        # The type's own: a subclass's `__str__` is the host's code, and may do anything.
         return str.__str__(value)[:most]
     if value is None or isinstance(value, bool):
         return value
