@@ -19,7 +19,7 @@ async def test_a_blocked_loop_is_measured_and_named() -> None:
     """At least half of a 300 ms block is accounted as loop lateness, under the name of the function."""
     watch = Watch()
     clock = watch.clock_for(asyncio.get_running_loop())
-    watch.enter()
+    watch.enter(1)
     try:
         answered = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(lambda: None)
@@ -31,7 +31,7 @@ async def test_a_blocked_loop_is_measured_and_named() -> None:
         assert blocked / 2 <= clock.parts[0] <= blocked
         assert "block (sdk/test_watch.py" in clock.where
     finally:
-        watch.leave()
+        watch.leave(1)
         watch.stop()
 
 

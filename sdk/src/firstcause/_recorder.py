@@ -80,10 +80,10 @@ class Recorder:
 
     def begin(self, kind: str, method: str, path: str, clock: Clock) -> Unit:
         """Open a unit; the caller gives it a span and activates `unit.ledger.root`."""
-        if kind != WEBSOCKET:  # an open connection that says nothing is no work in flight
-            WATCH.enter()
         now = perf_counter_ns()
         unit = Unit(self, kind, method, path, clock, now)
+        if kind != WEBSOCKET:  # an open connection that says nothing is no work in flight
+            WATCH.enter(id(unit))
         unit.started_ns = time_ns()
         ident, cpu, at = self._cpu
         fresh = now - at < CPU_FRESH_NS and ident == get_ident()
@@ -94,7 +94,7 @@ class Recorder:
     def abandon(unit: Unit) -> None:
         """A unit that could not be begun after all."""
         if unit.kind != WEBSOCKET:
-            WATCH.leave()
+            WATCH.leave(id(unit))
 
     def _route(self, unit: Unit) -> _Route:
         route = unit.route or unit.route_now()
@@ -181,7 +181,7 @@ class Recorder:
             unit.sampled = False
         route = self._routes.get((unit.method, unit.route or unit.route_now())) or self._route(unit)
         if unit.kind != WEBSOCKET:
-            unit.in_flight = WATCH.leave()
+            unit.in_flight = WATCH.leave(id(unit))
             self._judge(unit, route, gone)
             self.metrics.unit(unit)
         elif unit.broken:

@@ -61,8 +61,8 @@ class Watch:
     """Process-wide; `enter` and `leave` around each unit arm and disarm it."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self._lock = threading.Lock()
+        # A set, whose changes are single steps: a count would want a lock around each.
+        self._units: set[int] = set()
         self._wake = threading.Event()
         self._stop = False
         self._asleep = True
@@ -77,20 +77,22 @@ class Watch:
             found = self._loops[loop] = LoopWatch(loop)
         return found.clock
 
-    def enter(self) -> int:
-        """A unit begins; returns how many are in flight now."""
-        with self._lock:
-            self.in_flight += 1
-            count = self.in_flight
+    @property
+    def in_flight(self) -> int:
+        """How many units are at work."""
+        return len(self._units)
+
+    def enter(self, unit: int) -> None:
+        """A unit begins, by its id."""
+        self._units.add(unit)
         if self._asleep:
             self._arm()
-        return count
 
-    def leave(self) -> int:
+    def leave(self, unit: int) -> int:
         """A unit ended; returns how many were in flight, itself included."""
-        with self._lock:
-            count = self.in_flight
-            self.in_flight = count - 1
+        units = self._units
+        count = len(units)
+        units.discard(unit)
         return count
 
     def _arm(self) -> None:
@@ -115,7 +117,7 @@ class Watch:
         pause = threading.Event()
         self._asleep = False
         while not self._stop:
-            if self.in_flight <= 0 and not WAITS:
+            if not self._units and not WAITS:
                 self._rest()
             # What this thread spends on a run queue is not the interpreter lock's doing.
             before, queued = perf_counter_ns(), delay.read()
@@ -128,7 +130,7 @@ class Watch:
         """Sleep until a unit begins."""
         self._wake.clear()
         self._asleep = True
-        if self.in_flight <= 0:  # who began before the line above has not seen us asleep
+        if not self._units:  # who began before the line above has not seen us asleep
             self._wake.wait()
         self._asleep = False
 

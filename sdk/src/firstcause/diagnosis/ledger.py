@@ -106,6 +106,8 @@ class Ledger:
     def __init__(self, clock: Clock, start: int, unit: Any = None) -> None:
         self.clock, self.start, self.unit = clock, start, unit
         self.accounts: dict[str, Account] = {}
+        self.root: Frame
+        self.leaf: Frame
         self.root = self.leaf = Root(self, start)
         self._lock = Lock()
         # What `read` returns while nothing is due, without the call: there is one unit per request.

@@ -143,20 +143,23 @@ class _Call:
             self.expects_body = False
         return message
 
-    async def send(self, message: Message) -> None:
-        """Send for the application; adds our headers, and ends the unit with the last body byte."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send for the application; adds our headers, and ends the unit with the last body byte.
+
+        No coroutine of its own where there is nothing to do afterwards.
+        """
         kind = message["type"]
+        if kind == "http.response.body":
+            return self._send_body(message)
         if kind == "http.response.start":
             try:
                 message = self._start(message)
             except Exception as error:  # the guard as a plain handler: this is the hot path
                 if not report("asgi.start", error):
                     raise
-            await self._send(message)
-            return
-        if kind != "http.response.body":
-            await self._send(message)
-            return
+        return self._send(message)
+
+    async def _send_body(self, message: Message) -> None:
         more = message.get("more_body", False)
         if more or self._first_body:
             await self._send_streaming(message)
@@ -188,7 +191,9 @@ class _Call:
             if isinstance(error, Exception):
                 note_failure(unit, error)
         headers = [*message.get("headers", ())]
-        names = {name.lower(): value for name, value in headers}
+        names = dict(headers)
+        if not b"".join(names).islower():  # as the specification wants them, and not everybody writes them
+            names = {name.lower(): value for name, value in headers}
         if b"x-request-id" in names:
             headers = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
         unit.has_length = b"content-length" in names
@@ -244,7 +249,7 @@ class _Socket(_Call):
             self.gone = True
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send for the application; the handshake's answer carries the request id."""
         kind = message["type"]
         if kind in ("websocket.accept", "websocket.http.response.start"):
@@ -254,7 +259,7 @@ class _Socket(_Call):
                     del message["status"]
         elif kind == "websocket.close" and not self.status:
             self.status = 403
-        await self._send(message)
+        return self._send(message)
 
 
 class Observer:
