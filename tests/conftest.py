@@ -27,6 +27,7 @@ STACK = "test_stack_"
 """Files that share one stack: they wait for stores more than they compute, and nothing of theirs is about time."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when its turn comes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them, so that no file has to say so and none is forgotten."""
     for item in items:

@@ -2,7 +2,7 @@ import { observe } from "../node_modules/web-vitals/dist/modules/lib/observe.js"
 import { guarded } from "./guard";
 import { ms } from "./numbers";
 import { add, later, settlers } from "./outbox";
-import { own, scrub } from "./settings";
+import { own, scrub, scrubText } from "./settings";
 import type { Script } from "./wire";
 
 interface Run extends PerformanceEntry {
@@ -35,7 +35,8 @@ export const scriptsBetween = (from: number, to: number): { own?: number; third?
 /** Whose a run was, and what it was called. */
 export const ran = (run: Run): Pick<Script, "src" | "own" | "fn"> => {
   const src = scrub(run.sourceURL);
-  return { src, own: own(src), fn: (run.sourceFunctionName || run.invoker).slice(0, 200) };
+  // What invoked a whole script is its address, query and all.
+  return { src, own: own(src), fn: scrubText(run.sourceFunctionName || run.invoker, 200) };
 };
 
 const seen = (frame: Frame): void => {

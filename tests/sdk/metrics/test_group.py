@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from firstcause.metrics import Metrics
+from firstcause.metrics.arena import Arena
 from firstcause.metrics.custom import LazyMeterProvider
 from firstcause.metrics.group import FOLDED, Group, automatic_folder, birth, folder_name
 from firstcause.metrics.prefork import parent
@@ -142,6 +143,30 @@ def test_cut_off_twice_nothing_is_doubled_either(tmp_path: Path, monkeypatch: py
     reader = member(tmp_path)
     reader.store.join()
     assert 8 == value(reader, COUNT, **OK)
+
+
+def test_a_request_while_the_keeper_joins_is_counted_where_all_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads want the first slot at once: one arena is made, and what both count is in it."""
+    joins, inside, join = list[str](), threading.Event(), Group.join
+
+    def slow(self: Group) -> Arena:
+        joins.append(threading.current_thread().name)
+        inside.set()
+        time.sleep(0.05)  # long enough for the other to come by
+        return join(self)
+
+    monkeypatch.setattr(Group, "join", slow)
+    metrics = member(tmp_path)
+    keeper = threading.Thread(target=metrics.store.join, name="keeper")
+    keeper.start()
+    assert inside.wait(5)
+    metrics.unit(report())
+    keeper.join()
+    metrics.unit(report())
+    assert ["keeper"] == joins
+    assert 2 == value(member(tmp_path), COUNT, **OK)
 
 
 def test_other_objectives_are_counted_together(tmp_path: Path) -> None:

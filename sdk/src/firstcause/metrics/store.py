@@ -28,6 +28,7 @@ class Store:
         self.group: Group | None = None
         self._make_group = group
         self._arena: Arena | None = None
+        self._opening = threading.Lock()
         self.own = Follower()
         if now:
             self._share()
@@ -42,15 +43,20 @@ class Store:
         return arena.scratch
 
     def _open(self) -> Arena:
-        with guard("metrics.join"):
-            if self.group is not None:
-                self._arena = self.group.join()
-        if self._arena is None:
-            # The folder cannot be used: better counted alone than not at all.
-            self.group = None
-            self._arena = Arena()
-        self.words = self._arena.words
-        return self._arena
+        # The keeper's thread joins before the first count; a request that comes meanwhile must not join a second time.
+        with self._opening:
+            if self._arena is None:
+                arena: Arena | None = None
+                with guard("metrics.join"):
+                    if self.group is not None:
+                        arena = self.group.join()
+                if arena is None:
+                    # The folder cannot be used: better counted alone than not at all.
+                    self.group = None
+                    arena = Arena()
+                # In this order: who sees the arena counts in its words.
+                self.words, self._arena = arena.words, arena
+            return self._arena
 
     def _share(self) -> None:
         with guard("metrics.share"):
@@ -74,6 +80,7 @@ class Store:
 
     def renew(self) -> None:
         """In a child: leave the parent's arena to the parent; the child's own is made with its first count."""
+        self._opening = threading.Lock()
         arena, self._arena, self.words, self.own = self._arena, None, _NOWHERE, Follower()
         if self.group is not None:
             self.group = self.group.again()
