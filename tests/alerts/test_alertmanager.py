@@ -76,7 +76,11 @@ def test_receivers_get_a_text_that_is_safe_and_short(amtool: Path, generated: Pa
         "startsAt": "2026-11-24T03:00:00Z",
     }
     common = {"environment": "demo", "incident": "orders", "severity": "page"}
-    (tmp_path / "data.json").write_text(json.dumps({"status": "firing", "alerts": [alert], "commonLabels": common}))
+    # An alert of the group that is over comes first, as Alertmanager has it.
+    over = {**alert, "status": "resolved", "annotations": {"title": "Cart: failing", "summary": "It was."}}
+    (tmp_path / "data.json").write_text(
+        json.dumps({"status": "firing", "alerts": [over, alert], "commonLabels": common})
+    )
 
     def said(name: str) -> str:
         command = [
@@ -90,6 +94,8 @@ def test_receivers_get_a_text_that_is_safe_and_short(amtool: Path, generated: Pa
     assert ["Causes:", "58 % orders db.slow", "30 % x"] == text.splitlines()[1:4]
     assert not set("<>`") & set(text)
     assert len(text.splitlines()[0]) <= 1024
+    assert "It was." not in text
+    assert "1 more over" in text
 
 
 def test_pages_are_grouped_by_incident_and_silence_their_own_tickets_only(config: dict[str, Any]) -> None:

@@ -39,6 +39,16 @@ def test_recovering_and_resolved_are_said_first() -> None:
     assert render({**PAYLOAD, "status": "resolved"}).startswith("Resolved [demo] orders")
 
 
+def test_what_is_over_takes_no_blame_for_what_fires_now() -> None:
+    """A new incident in the group of an old one: its own alert is the title and the only one shown."""
+    old = {**ALERT, "status": "resolved", "annotations": {**ALERT["annotations"], "title": "Cart: failing"}}  # type: ignore[dict-item]
+    said = render({**PAYLOAD, "alerts": [old, ALERT, old]})
+    assert said.startswith("Page [demo] orders: Checkout: failing\n")
+    assert 1 == said.count("Since: ")
+    assert said.endswith("\n2 more are over")
+    assert 2 == render({**PAYLOAD, "status": "resolved", "alerts": [old, old]}).count("Since: ")
+
+
 @given(st.text(), st.text(min_size=0, max_size=50))
 def test_hostile_values_are_defused_and_bounded(text: str, more: str) -> None:
     """No markup, escapes or template syntax, whatever the values; and never an exception."""

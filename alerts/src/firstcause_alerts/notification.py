@@ -26,6 +26,8 @@ def render(payload: Mapping[str, Any]) -> str:
     shown = [_alert(alert) for alert in alerts[:MOST_ALERTS]]
     if len(alerts) > MOST_ALERTS:
         shown.append(f"and {len(alerts) - MOST_ALERTS} more")
+    if over := len(_given(payload)) - len(alerts):
+        shown.append(f"{over} more {'is' if over == 1 else 'are'} over")
     return "\n\n".join([title(payload), *shown])
 
 
@@ -54,9 +56,18 @@ def state(payload: Mapping[str, Any]) -> str:
 
 
 def _alerts(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The alerts, what burns before what is getting better."""
-    given = [alert for alert in payload.get("alerts") or [] if isinstance(alert, Mapping)]
-    return sorted(given, key=lambda alert: (alert.get("labels") or {}).get("alertname") == "SLORecovering")
+    """The alerts, what burns before what is getting better.
+
+    Prometheus goes on to tell for a quarter of an hour what is over: in front of a new incident of the same
+    group it would take the blame.
+    """
+    given = _given(payload)
+    firing = [alert for alert in given if alert.get("status") != "resolved"]
+    return sorted(firing or given, key=lambda alert: (alert.get("labels") or {}).get("alertname") == "SLORecovering")
+
+
+def _given(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [alert for alert in payload.get("alerts") or [] if isinstance(alert, Mapping)]
 
 
 def _alert(alert: Mapping[str, Any]) -> str:
