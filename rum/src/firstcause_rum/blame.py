@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LEAST_MS = 0.001
+"""Sub-parts that sum to less are none: browsers tell tenths, and of next to nothing no shares can be made."""
 Parts = dict[str, float]
 """Milliseconds by `conventions.BLAMES`."""
 
@@ -16,7 +18,7 @@ Parts = dict[str, float]
 def of_lcp(value: float, at: Mapping[str, Any], load: Mapping[str, Any], rtt: float) -> Parts:
     """Blame of a largest contentful paint; without attribution all of it is unknown."""
     sub = {name: at.get(name, 0.0) for name in ("ttfb", "delay", "dur", "rend")}
-    if not sum(sub.values()):
+    if sum(sub.values()) < LEAST_MS:
         return {"unknown": value}
     network, server = _first_byte(sub["ttfb"], load, rtt)
     # The page itself has to arrive before its image can be asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firstcause.conventions import BLAMES
@@ -51,6 +51,7 @@ def test_the_cause_of_a_slow_interaction(at: dict[str, Any], cause: str) -> None
 MS = st.floats(0, 3_600_000)
 
 
+@example(0.5, {"ttfb": 5e-324}, {}, 0.0)
 @given(
     st.floats(0.1, 3_600_000),
     st.dictionaries(st.sampled_from(["ttfb", "delay", "dur", "rend", "own", "third", "ms"]), MS),
