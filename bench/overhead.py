@@ -27,7 +27,6 @@ from . import load, report
 ROOT = Path(__file__).parent.parent
 SLICE_S = 0.6
 DRAIN_S = 0.3
-STARTS = 4
 ITEMS, FAN = "/items/7", "/fan"
 CONTEXT = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -205,9 +204,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     pin(0, 1)
     samples: report.Samples = {}
-    for start in range(STARTS):
+    for start in range(report.STARTS):
         with running(chosen(options.peers)) as servers:
-            part = asyncio.run(cycles(servers, options.seconds / STARTS, options.seed + start))
+            part = asyncio.run(cycles(servers, options.seconds / report.STARTS, options.seed + start))
             memory = {server.peer.name: server.memory_mb() for server in servers}
         for case, values in part.items():
             samples.setdefault(case, []).extend(values)

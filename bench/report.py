@@ -18,6 +18,8 @@ Samples = dict[tuple[str, str], list[float]]
 
 ITEMS, FAN = "/items/7", "/fan"
 CHILDREN = 5
+STARTS = 4
+"""How often all processes are started anew in one run."""
 NOISE = (
     "“bare again” is a second process of the bare application: its distance from 1 is the noise. "
     "Absolute figures move with the machine; the ratios are what counts."
@@ -95,7 +97,7 @@ def markdown(samples: Samples, memory: dict[str, float], found: list[Verdict]) -
     lines += ["", *_children(samples), "", *_limits(found), ""]
     lines += ["Machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()) + ".", ""]
     cycles = len(samples[BARE, ITEMS])
-    lines += [f"{cycles} cycles of slices in random order, by processes started anew four times. {NOISE}", ""]
+    lines += [f"{cycles} cycles of slices in random order, by processes started anew {STARTS} times. {NOISE}", ""]
     return "\n".join(lines)
 
 

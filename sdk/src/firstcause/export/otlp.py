@@ -17,7 +17,7 @@ from firstcause.export.protobuf import (
     MAX_CACHED_CHARS,
     any_value,
     counter_field,
-    pair,
+    float_head,
     pairs,
     sized,
     text_field,
@@ -264,7 +264,7 @@ def _attributes(span: SpanLike) -> bytes:
 
 def _ledger_head(resource: str) -> bytes:
     """All of an attribute but its number; resources are bounded by the ledger."""
-    head = _ledger_heads[resource] = b"\x4a" + pair(LEDGER + resource, 0.0)[:-8]
+    head = _ledger_heads[resource] = b"\x4a" + float_head(LEDGER + resource)
     return head
 
 

@@ -132,7 +132,7 @@ def pair(key: str, value: object) -> bytes:
     if value.__class__ is int:
         return _int_pair(key, value)
     if value.__class__ is float:
-        return (_float_heads.get(key) or _float_head(key)) + _double(value)
+        return (_float_heads.get(key) or float_head(key)) + _double(value)
     return sized(key_value(key, any_value(value)))
 
 
@@ -154,7 +154,7 @@ def _int_pair(key: str, value: int) -> bytes:
     return encoded
 
 
-def _float_head(key: str) -> bytes:
+def float_head(key: str) -> bytes:
     """All of a pair but the number: every double is eight bytes, so the lengths never change."""
     head = sized(key_value(key, b"\x21" + bytes(8)))[:-8]
     _remember(_float_heads, key, head, len(key))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..export.protobuf import counter_field, pair, sized, text_field, utf8
+from ..export.protobuf import counter_field, float_head, pair, sized, text_field, utf8
 
 if TYPE_CHECKING:
     from ..diagnosis.unit import UnitReport
@@ -39,7 +39,7 @@ class Form:
         self._head = head + b"\x2a" + sized(text_field(b"\x0a", event)) + b"".join(said) + _WALL
         self._begin = Struct(f"<cQcQ{len(self._head)}sd{len(_CPU)}sd").pack
         self._tail = text_field(b"\x62", "firstcause." + event)
-        self._shares = [b"\x32" + pair("ledger." + resource, 0.0)[:-8] for resource in like.shares]
+        self._shares = [b"\x32" + float_head("ledger." + resource) for resource in like.shares]
 
     def line(self, unit: UnitReport) -> bytes:
         """The unit's line, with its newline."""
@@ -112,4 +112,4 @@ def _id(name: str, value: str) -> bytes:
 _LONGEST = 128
 _LOW64 = (1 << 64) - 1
 _id_heads: dict[tuple[str, int], bytes] = {}
-_WALL, _CPU = (b"\x32" + pair(name, 0.0)[:-8] for name in ("duration_ms", "cpu_ms"))
+_WALL, _CPU = (b"\x32" + float_head(name) for name in ("duration_ms", "cpu_ms"))

@@ -253,11 +253,7 @@ class TracerProvider(api.TracerProvider):
                 _close(span, span.opened)
         kept = span.kept
         if span.flags & SAMPLED:
-            try:  # as in `_export`, of which a call costs more than all it does
-                self._on_end(span)
-            except Exception as error:  # the guard as a plain handler: this is the hot path
-                if not report("provider.on_end", error):
-                    raise
+            self._export(span)
         elif kept is not None and kept.root is not span:
             kept.keep(span, self._export)
         if self.processors and span.recording:
