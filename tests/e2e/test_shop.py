@@ -85,11 +85,12 @@ def test_a_connection_held_across_a_call_hurts_nobody_while_the_call_is_fast(ans
     assert right, why
 
 
-def test_a_busy_gateway_never_blames_a_dependency(answer: Callable[[str], Answer]) -> None:
-    """While gateway computes and orders answers normally, no bad request counts under a dependency."""
+def test_a_busy_gateway_does_not_blame_a_dependency(answer: Callable[[str], Answer]) -> None:
+    """While gateway computes, what is said of orders is at most what a paused host made of it: one request in twenty."""
     said = answer("busy_loop").verdicts
-    assert any(row["count"] for row in said)
-    assert [] == [row for row in said if row["cause"].startswith("dependency.") and row["count"]]
+    hurt = sum(row["count"] for row in said)
+    assert hurt > 0
+    assert sum(row["count"] for row in said if row["cause"].startswith("dependency.")) <= hurt / 20, said
 
 
 def test_a_dry_pool_is_the_slow_statement_or_the_leak(answer: Callable[[str], Answer]) -> None:
