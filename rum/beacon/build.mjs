@@ -24,7 +24,7 @@ const FEATURES = {
       export const turn = (nav) => { settle(); open(nav); later(EARLY_MS); }; export const watchRoutes = () => {};`,
   },
   "consent and sampling": {
-    session: `import { hex } from "./ids"; export let session = ""; export const allow = () => { session = hex(16); };`,
+    session: `import { hex } from "./ids"; export let session = ""; export const named = () => session; export const allow = () => { session = hex(16); };`,
   },
   "URL scrubbing": {
     settings: `export let settings = {}; export const configure = (given) => { settings = given; };

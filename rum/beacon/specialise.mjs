@@ -35,6 +35,7 @@ const EDITS = {
     [/const processedEventEntries = group\.entries\.sort\([\s\S]*?\}\);/, "", 1, unsent],
     [/processedEventEntries: (\[\]|processedEventEntries),/, "", 2, unsent],
     [/longAnimationFrameEntries: \[\],/, "", 1, unsent],
+    [/if \(!attribution\.longAnimationFrameEntries[\s\S]*?\}/, "", 1, "without frames the loop has nothing to do"],
     [/(longestScript|total\w+): undefined,/, "", 5, unsent],
     [/totalStyleAndLayoutDuration =\s*totalStyleAndLayoutDuration \+[\s\S]*?;/, "", 1, unsent],
     [/const intersectingForceStyleAndLayoutDuration = [\s\S]*?;/, "", 1, unsent],
@@ -64,6 +65,7 @@ const EDITS = {
   "onLCP.js": [
     [...bindReporter, 3, always],
     [/if \(!opts\.reportAllChanges && !softNavsEnabled\) \{\s*entries = entries\.slice\(-1\);\s*\}/, "", 1, always],
+    [/\{\s*capture: true,?\s*\}/, "true", 2, "the same"],
   ],
   "onINP.js": [[...bindReporter, 2, always], [/\.\.\.opts,\s*durationThreshold: opts\.durationThreshold \?\? /, "durationThreshold: ", 1, unset]],
   "onCLS.js": [[...bindReporter, 2, always]],
@@ -81,7 +83,7 @@ export const NAMES = {
 };
 
 /** Names that only web-vitals and we ourselves use. */
-export const INTERNAL = ["navigationInteractionId", "navigationStartTime", "navigationURL", "attribution"];
+export const INTERNAL = ["navigationInteractionId", "navigationStartTime", "navigationURL", "attribution", "firstHiddenTime", "onHidden", "intersectingDuration"];
 
 export const specialise = {
   name: "specialise",

@@ -1,18 +1,18 @@
 // In the order that compresses best: modules that resemble each other lie close together.
 import type { Consent, Options } from "./options.js";
+import { guarded } from "./guard";
+import { whenActivated } from "../node_modules/web-vitals/dist/modules/lib/whenActivated.js";
 import { allow, session } from "./session";
 import { watchVitals } from "./vitals";
-import { onBFCacheRestore } from "../node_modules/web-vitals/dist/modules/lib/bfcache.js";
 import { watchFrames } from "./frames";
-import { whenActivated } from "../node_modules/web-vitals/dist/modules/lib/whenActivated.js";
-import { watchPhases } from "./phases";
-import { watchErrors, note } from "./errors";
+import { current, pending } from "./views";
 import { configure } from "./settings";
-import { watchRequests } from "./requests";
-import { current, open, pending } from "./views";
-import { guarded } from "./guard";
-import { EARLY_MS, turn, watchRoutes } from "./routes";
 import { drop, flush, later, settle } from "./outbox";
+import { watchErrors, note } from "./errors";
+import { watchPhases } from "./phases";
+import { watchRequests } from "./requests";
+import { EARLY_MS, turn, watchRoutes } from "./routes";
+import { onBFCacheRestore } from "../node_modules/web-vitals/dist/modules/lib/bfcache.js";
 
 export type { Consent, Options };
 
@@ -26,7 +26,7 @@ export const start = guarded((options: Options = {}) => {
 
 /** Give, extend or withdraw consent: what has not been sent by then is not sent. */
 export const consent = guarded((given: Consent) => {
-  if (given == "off") drop();
+  if (given == "off" && measuring) drop();
   allow(given);
   if (!session) return;
   if (measuring) pending.add(current());
@@ -50,7 +50,6 @@ export const error = guarded((caught: unknown) => note("error", caught));
 
 const measure = (): void => {
   measuring = true;
-  open();
   watchErrors();
   watchRequests();
   // Not capturing: web-vitals has its last word in capturing listeners.
@@ -59,6 +58,7 @@ const measure = (): void => {
   addEventListener("online", flush);
   // The rest need not be at once, and start-up stays short: observers also tell what was before them.
   setTimeout(() => {
+    pending.add(current());
     settle();
     // Before web-vitals' own listeners, so that values after a return find their view.
     onBFCacheRestore(() => turn("back-forward-cache"));

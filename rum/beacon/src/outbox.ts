@@ -1,6 +1,6 @@
 import { guarded } from "./guard";
 import { lose, takeLost } from "./lost";
-import { session } from "./session";
+import { named, session } from "./session";
 import { settings } from "./settings";
 import type { Item, Lost } from "./wire";
 import { current, hidden, load, loadType, now, pending, prerendering, shownAt, type View, views } from "./views";
@@ -34,9 +34,10 @@ const post = self.fetch;
 export const settlers: (() => void)[] = [];
 
 export const settle = (): void => {
-  const [first] = views;
+  current();
+  const first = views[0]!;
   // Reading the load's timing is a good part of start-up's cost, so it is not read there.
-  if (first?.head.nav == "") {
+  if (first.head.nav == "") {
     first.head.nav = loadType();
     first.t = shownAt();
   }
@@ -77,11 +78,10 @@ const pack = (view: View): void => {
   const items = view.items;
   if (!view.seq) items.unshift({ k: "view", t: view.t });
   view.items = [];
-  const encoder = new TextEncoder();
   let bytes = ITEM_BYTES;
   let parcel: Parcel;
   for (const item of items) {
-    const size = encoder.encode(JSON.stringify(item)).length + 1;
+    const size = new Blob([JSON.stringify(item)]).size + 1;
     if ((bytes += size) > ITEM_BYTES || parcel!.items.length == ITEMS) {
       outbox.push((parcel = { view, seq: view.seq++, items: [], lost: takeLost() }));
       if (outbox.length > BODIES) lose("unsent", outbox.shift()!.items.length);
@@ -122,7 +122,7 @@ const body = ({ view, seq, items, lost }: Parcel): string => {
   const { app, release: rel } = settings;
   const net = (navigator as { connection?: { effectiveType?: string; rtt?: number } }).connection;
   return JSON.stringify({
-    v: 1, app, rel, ses: session, seq, sent: now(), ...view.head,
+    v: 1, app, rel, ses: named(), seq, sent: now(), ...view.head,
     dev: device(), net: net?.effectiveType, rtt: net?.rtt,
     tz: zone(),
     wd: navigator.webdriver ? 1 : undefined,

@@ -31,9 +31,12 @@ export const views: View[] = [];
 export const pending = new Set<View>();
 
 export const now = (): number => Math.round(performance.now() * 10) / 10;
-export const current = (): View => views.at(-1)!;
+export const current = (): View => views.at(-1) ?? open();
 export const hidden = (): boolean => document.visibilityState == "hidden";
 export const prerendering = (): boolean => (document as { prerendering?: boolean }).prerendering!;
+const behind = (): boolean => hidden() && !prerendering();
+/** Asked at start: the first view is opened a moment later. */
+const unseen = behind();
 /** Its `activationStart` is when a prerendered page was shown. */
 export const load = getNavigationEntry;
 export const shownAt = (): number => (load() as { activationStart?: number } | undefined)?.activationStart ?? 0;
@@ -45,17 +48,17 @@ export const loadType = (): string => initMetric("LCP").navigationType;
 export const place = (): string => bare(location.href) + scrub(location.href);
 
 /** A page view begins; the load's kind is found out later. */
-export const open = (nav = ""): void => {
+export const open = (nav = ""): View => {
   const url = scrub(location.href);
-  const { route } = settings;
-  const given = nav == "soft-navigation" ? undefined : current()?.head.route ?? (route as string);
+  const { route } = settings as { route?: string & ((url: string) => string) };
   const view: View = {
     head: {
       id: hex(16),
       url,
-      route: typeof route == "function" ? route(url) : given,
+      // A name that was given is the load's, and that of the same place after a return.
+      route: route?.call ? route(url) : nav == "soft-navigation" ? undefined : views.at(-1)?.head.route ?? route,
       nav,
-      hid: hidden() && !prerendering() ? 1 : undefined,
+      hid: (views[0] ? behind() : unseen) ? 1 : undefined,
     },
     t: now(),
     href: bare(location.href),
@@ -69,4 +72,5 @@ export const open = (nav = ""): void => {
   views.push(view);
   if (views.length > 5) views.shift();
   if (session) pending.add(view);
+  return view;
 };

@@ -189,9 +189,20 @@ def test_consent_before_all(site: Site, tab: Tab) -> None:
     tab.hide()
     tab.show()
     assert [] == site.bodies
-    tab.run("firstcause.consent('on')")
+    tab.run("(firstcause.route('start'), firstcause.consent('on'), 1)")
     site.item("load")
     site.item("vital", name="FCP")
+    sole(site)
+    assert {"start"} == {body["route"] for body in site.bodies}
+
+
+def test_a_route_named_before_consent(site: Site, tab: Tab) -> None:
+    """A router may name the view long before the user consents: the view counts all the same."""
+    tab.go(site.page("/", head=TAG.replace("data-app", "data-consent=off data-app")))
+    tab.run("(firstcause.route('start'), 1)")
+    tab.run("(firstcause.consent('on'), 1)")
+    site.wait(site.views)
+    tab.hide()
     sole(site)
 
 
