@@ -7,21 +7,18 @@ from typing import Any
 from ._config import Config
 from ._errors import ConfigError
 from ._rules import SAMPLERS, W3C
+from .trace.sampling import Share
 from .trace.values import Limits
 
 
 def sampler(config: Config) -> Any:
-    """The SDK's sampler, or an installed one; None for "everything", which needs no SDK."""
+    """A share of all traces, or an installed sampler; None for "everything"."""
     if config.sampler in ("always_on", "parentbased_always_on"):
         return None
     if config.sampler not in SAMPLERS:
         return _made("opentelemetry_traces_sampler", config.sampler, config.sampler_arg or None)
-    from opentelemetry.sdk.trace import sampling
-
-    ratio = float(config.sampler_arg or 1.0)
-    name = config.sampler.removeprefix("parentbased_")
-    root = sampling.ALWAYS_OFF if name == "always_off" else sampling.TraceIdRatioBased(ratio)
-    return sampling.ParentBased(root) if config.sampler.startswith("parentbased_") else root
+    none = config.sampler.endswith("always_off")
+    return Share(0.0 if none else float(config.sampler_arg or 1.0), follow=config.sampler.startswith("parentbased_"))
 
 
 def id_generator(config: Config) -> Any:

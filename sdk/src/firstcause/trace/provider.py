@@ -18,13 +18,13 @@ from .classify import classify
 from .context import Remote, new_span_id, new_trace_id, without
 from .current import Current
 from .kept import Kept
+from .sampling import RANDOM, SAMPLED, Share
 from .span import CLIENTS, Common, ServerSpan, Span
 from .values import Limits, clean, cleaned, nanoseconds, printed
 
 OURS = Scope("firstcause")
 PENDING = "pending"
 """The resource of a frame whose span has not ended: its attributes are still to come."""
-SAMPLED, RANDOM = 1, 2
 _CLIENT_ERRORS = range(400, 500)
 _TOO_MANY = 429
 
@@ -149,7 +149,7 @@ class TracerProvider(api.TracerProvider):
         if common is not None:
             span.shared = (common,)  # type: ignore[attr-defined]
         if self._sampler is not None:
-            self._sample(span, _remote_span(remote) if remote is not None and trusted else None, ())
+            self._sample(span, remote if trusted else None, ())
         if not span.flags & SAMPLED:
             span.kept = Kept(span)
         if self.processors and span.recording:
@@ -212,14 +212,19 @@ class TracerProvider(api.TracerProvider):
 
     # -- sampling --------------------------------------------------------------------------------
 
-    def _sample(self, span: Span, parent: api.Span | None, links: Sequence[Link]) -> None:
-        """Let the user's sampler decide about a fresh span; when it fails, the parent's decision stays."""
+    def _sample(self, span: Span, parent: api.Span | Remote | None, links: Sequence[Link]) -> None:
+        """Let the sampler decide about a fresh span; when it fails, the parent's decision stays."""
+        if self._sampler.__class__ is Share:
+            self._sampler.decide(span, parent is not None)
+            return
         with guard("provider.sampler"):
             decision = self._decide(span, parent, links)
             span.flags = span.flags & RANDOM | decision.sampled
             span.recording, span.trace_state = decision.recording, decision.state
 
-    def _decide(self, span: Span, parent: api.Span | None, links: Sequence[Link]) -> _Decision:
+    def _decide(self, span: Span, parent: api.Span | Remote | None, links: Sequence[Link]) -> _Decision:
+        if isinstance(parent, tuple):
+            parent = _remote_span(parent)
         context = Context() if parent is None else api.set_span_in_context(parent, Context())
         state = TraceState.from_header([span.trace_state]) if span.trace_state else None
         result = self._sampler.should_sample(
