@@ -98,7 +98,10 @@ class Pipeline(Generic[_Item]):
         queue = self._queue
         waiting = len(queue)
         if waiting >= self._limit:
-            self._refuse()
+            if self._closing:
+                self._count("shutdown", 1)
+            else:
+                next(self._overflow)
             return
         queue.append(item)
         if waiting >= self._wake_at:
@@ -162,12 +165,6 @@ class Pipeline(Generic[_Item]):
                 renew()
 
     # --- the putting side ---
-
-    def _refuse(self) -> None:
-        if self._closing:
-            self._count("shutdown", 1)
-        else:
-            next(self._overflow)
 
     def _wake(self) -> None:
         if self._thread is not None:
