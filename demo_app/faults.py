@@ -29,3 +29,5 @@ LOOK_ALIKES = {
     "timeout": "orders answers so late that gateway gives up first",
     "hold_across_call": "orders holds a connection across its call to payments",
 }
+HARMLESS = ("hold_across_call", "retry")
+"""Look-alikes that hurt nobody while all else is well: the right answer to them is silence."""
