@@ -322,7 +322,9 @@ def main() -> int:
     """Parse, play, and exit 0 only when every round was right."""
     parser = argparse.ArgumentParser(prog="python -m demo_app", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or SEED), help="order and times")
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 0), help="of services, one of them quiet; two more follow")
+    parser.add_argument(
+        "--rounds", type=int, default=int(os.environ.get("ROUNDS") or 0), help="a quiet one among them; two more follow"
+    )
     parser.add_argument("--faults", nargs="*", help="play exactly these instead")
     parser.add_argument("--no-alerts", action="store_true", help="without Prometheus and Alertmanager")
     parser.add_argument("--serve", action="store_true", help="run until Ctrl-C and break by hand")
