@@ -65,7 +65,7 @@ const EDITS = {
   "onLCP.js": [
     [...bindReporter, 3, always],
     [/if \(!opts\.reportAllChanges && !softNavsEnabled\) \{\s*entries = entries\.slice\(-1\);\s*\}/, "", 1, always],
-    [/\{\s*capture: true,?\s*\}/, "true", 2, "the same"],
+    [/\{\s*capture: true,?\s*\}/, "true", 2, "what the whole object says"],
   ],
   "onINP.js": [[...bindReporter, 2, always], [/\.\.\.opts,\s*durationThreshold: opts\.durationThreshold \?\? /, "durationThreshold: ", 1, unset]],
   "onCLS.js": [[...bindReporter, 2, always]],

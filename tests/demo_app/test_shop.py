@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo_app.__main__ import order
-from demo_app.faults import BROWSER_FAULTS, FAULTS, LOOK_ALIKES
+from demo_app.faults import BROWSER_FAULTS, FAULTS, HARMLESS, LOOK_ALIKES
 from demo_app.judge import EXPECTED, QUIET, decide
 from demo_app.load import MIX, percentile, schedule
 from demo_app.sink import waterfall
@@ -38,6 +38,7 @@ def test_a_percentile_is_a_measured_value_with_enough_below(values: list[float],
 def test_every_fault_has_an_expected_answer() -> None:
     """The judge knows what the faults are, and nothing else."""
     assert set(EXPECTED) == set(FAULTS) | set(LOOK_ALIKES) | set(BROWSER_FAULTS)
+    assert set(HARMLESS) == {fault for fault, answers in EXPECTED.items() if not answers}
 
 
 def test_the_judge_wants_the_right_service_and_cause_with_most_of_the_share() -> None:

@@ -58,6 +58,7 @@ const measure = (): void => {
   addEventListener("online", flush);
   // The rest need not be at once, and start-up stays short: observers also tell what was before them.
   setTimeout(() => {
+    // A route may have been named before consent: its view waits for nobody yet.
     pending.add(current());
     settle();
     // Before web-vitals' own listeners, so that values after a return find their view.

@@ -34,6 +34,7 @@ const post = self.fetch;
 export const settlers: (() => void)[] = [];
 
 export const settle = (): void => {
+  // Opens the first view, where nothing asked for it before.
   current();
   const first = views[0]!;
   // Reading the load's timing is a good part of start-up's cost, so it is not read there.
