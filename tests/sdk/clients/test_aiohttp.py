@@ -47,7 +47,7 @@ async def test_a_call_is_a_span_and_time_of_the_peer(
         "http.request.method": "GET", "server.address": "127.0.0.1", "server.port": server.server_address[1],
         "url.full": f"{server.url}/status/200?token=[redacted]", "http.response.status_code": 200,
     } == span.attributes  # fmt: skip
-    assert bench.shares[_of(server)] > 0
+    assert bench.calls[_of(server)] > 0
     seen = server.seen[0]
     assert (f"{span.span_id:016x}", "request-1") == (seen["traceparent"].split("-")[2], seen["x-request-id"])
 

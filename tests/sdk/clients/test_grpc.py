@@ -377,7 +377,7 @@ def test_a_forged_verdict_changes_nothing(bench: Workbench) -> None:
     with grpc.insecure_channel(target) as channel, bench.unit():
         rpc.stub(channel, "Charge")(b"")
     server.stop(0).wait()
-    assert [f"rpc:{target}"] == [resource for resource in bench.shares if resource.startswith("rpc:")]
+    assert [f"rpc:{target}"] == [resource for resource in bench.calls if resource.startswith("rpc:")]
 
 
 @pytest.mark.parametrize(

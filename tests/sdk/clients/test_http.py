@@ -51,7 +51,7 @@ def test_a_call_is_a_span_and_time_of_the_peer(bench: Workbench, server: Peer, g
         for key in ("http.request.method", "server.address", "server.port", "http.response.status_code")
     )
     assert "hush" not in span.attributes["url.full"]
-    assert bench.shares[f"http:127.0.0.1:{server.server_address[1]}"] > 0
+    assert bench.calls[f"http:127.0.0.1:{server.server_address[1]}"] > 0
 
 
 @GETS

@@ -107,7 +107,7 @@ async def test_an_async_stream_is_the_same(bench: Workbench, aconnection: psycop
             async for _row in cursor.stream("SELECT generate_series(1, 3)"):
                 break
     assert 2 == len(_names(bench, unit))
-    assert bench.shares[SHOP] > 0
+    assert bench.calls[SHOP] > 0
 
 
 def test_a_copy_is_one_span(bench: Workbench, connection: psycopg.Connection) -> None:

@@ -71,7 +71,7 @@ def test_engines_made_before_are_covered(bench: Workbench, url: str) -> None:
     with bench.unit(), engine.connect() as connection:
         connection.execute(SELECT, {"s": 0})
     engine.dispose()
-    assert bench.shares["db:postgresql/shop"] > 0
+    assert bench.calls["db:postgresql/shop"] > 0
 
 
 def test_a_failing_statement_is_stamped(bench: Workbench, engine: Engine) -> None:
@@ -231,4 +231,4 @@ async def test_sqlite_is_named_by_its_file(bench: Workbench, tmp_path: Any) -> N
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
     await engine.dispose()
-    assert bench.shares["db:sqlite/stock.db"] > 0
+    assert bench.calls["db:sqlite/stock.db"] > 0

@@ -29,6 +29,8 @@ class Workbench:
     spans: list[Span] = field(default_factory=list)
     reports: list[UnitReport] = field(default_factory=list)
     metrics: Metrics = field(default_factory=lambda: Metrics({}))
+    calls: dict[str, int] = field(default_factory=dict)
+    """Of the last unit, per resource: booked calls, also those whose whole time a stall of the machine took."""
 
     def __post_init__(self) -> None:
         config = Config(service="shop")
@@ -48,6 +50,7 @@ class Workbench:
         finally:
             FRAME.reset(frame)
             otel_context.detach(span)
+            self.calls = {resource: account.count for resource, account in unit.ledger.accounts.items()}
             self.recorder.finish(unit, status)
 
     @property
