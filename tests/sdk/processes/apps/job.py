@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import sys
 
@@ -55,9 +56,13 @@ def main(how: str) -> None:
 
 def until_killed(name: str, ready: object) -> None:
     """Work, and wait for the end."""
+    rung, bell = os.pipe()
+    os.set_blocking(bell, False)
+    # `pause` would miss a signal that comes just before it.
+    signal.set_wakeup_fd(bell)
     work(name)
     ready.wait()  # type: ignore[attr-defined]
-    signal.pause()
+    select.select([rung], [], [])
 
 
 firstcause.configure(service="job")
