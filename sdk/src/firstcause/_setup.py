@@ -311,7 +311,7 @@ def _guard_config(app: Any) -> Exception:
 
 
 LATE = (
-    "http.client", "email.utils", "traceback", "orjson", "structlog", "prometheus_client.exposition",
+    "http.client", "email.utils", "encodings.idna", "traceback", "orjson", "structlog", "prometheus_client.exposition",
     "firstcause.logs.redaction", "firstcause.metrics.otlp", "firstcause.metrics.protobuf",
     "firstcause.metrics.exposition", "firstcause.metrics.group", "firstcause.metrics.snapshot",
     "firstcause.trace.readable",

@@ -40,6 +40,34 @@ def test_children_hand_over_their_own(how: str) -> None:
         assert len(by_instance) in ((2, 3) if how == "pool" else (5,))
 
 
+FORKED = """
+import logging, os, sys, threading
+import firstcause
+from opentelemetry import trace
+firstcause.configure(service="s")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+if (child := os.fork()) == 0:
+    before = set(sys.modules)
+    trace.get_tracer("t").start_span("last").end()
+    firstcause.get_logger().info("told")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("t").exception("told")
+    print(firstcause.flush(20), sorted(set(sys.modules) - before), file=sys.stderr, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_fork_waits_for_every_import_that_a_thread_of_ours_may_be_at() -> None:
+    """What the parent's threads had half imported would never end in the child: there is nothing left to import."""
+    with sink() as collector:
+        environ = {**_environ(collector.url), "OTEL_METRICS_EXPORTER": "otlp"}
+        done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, env=environ, timeout=60)
+        assert "True []\n" == done.stderr
+
+
 CODE = """
 import os, signal, sys, time
 import firstcause
