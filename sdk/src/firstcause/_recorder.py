@@ -171,7 +171,6 @@ class Recorder:
         ledger, span, memory = unit.ledger, unit.span, self._memory
         unit.shares = ledger.finish(now)
         unit.status, unit.wall_ns = status, ledger.wall
-        unit.first_byte_ns = (unit.first_byte or now) - ledger.start
         cpu = thread_time_ns()
         unit.cpu_ns = max(0, cpu - unit.cpu_start)
         self._cpu = (get_ident(), cpu, now)
@@ -193,8 +192,9 @@ class Recorder:
         unit.ledger, unit.find_route = ENDED, None
 
     def _judge(self, unit: Unit, route: _Route, gone: bool) -> None:
-        baseline = route.baseline
-        judged = unit.first_byte_ns if unit.streamed else unit.wall_ns
+        baseline, judged = route.baseline, unit.wall_ns
+        if unit.streamed:
+            judged = unit.first_byte_ns = unit.first_byte - unit.ledger.start
         if unit.broken or ((unit.status >= 400 or unit.failure is not None) and self._is_bad(unit, route)):
             unit.outcome = ERROR
             self._judge_error(unit, judged - baseline.wall)

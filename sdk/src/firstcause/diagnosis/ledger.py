@@ -326,8 +326,9 @@ class Ledger:
     def forget(self) -> None:
         """Let go of what only a verdict needs, so that no cycle is left for the collector to find."""
         self.root = self.leaf = _OVER
-        self.accounts = {}
-        self.last_failed = None
+        if self.accounts:  # without a call there is no frame either
+            self.accounts = {}
+            self.last_failed = None
 
     def so_far(self, now: int) -> dict[str, int]:
         """Nanoseconds per resource up to `now`, open frames as if they ended now; changes nothing."""

@@ -30,6 +30,7 @@ class UnitReport:
     status = 0
     wall_ns = 0
     first_byte_ns = 0
+    """Until the first byte of a streamed answer, which is judged by it; 0 for all others."""
     shares: Mapping[str, int] = _NOTHING
     outcome = OK
     bookings: Sequence[Booking] = ()

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._guard import count, guard, report
 from .._watch import WATCH
+from ..conventions import HTTP_METHODS
 from ..diagnosis.clock import Clock
 from ..diagnosis.ledger import FRAME, leave
 from ..diagnosis.unit import Unit
 from ..trace.current import activate, deactivate
 from .failure import note_failure
-from .incoming import LOOPBACK, STREAM_NS, header_map, identify, known_method, matched, route_of
+from .incoming import LOOPBACK, STREAM_NS, header_map, identify, matched, route_of
 
 if TYPE_CHECKING:
     from .._recorder import Recorder
@@ -91,7 +92,7 @@ class Middleware:
 class _Call:
     """One request on its way through: what was received, what was sent, and when it is over."""
 
-    kind = "server"
+    kind, no_method = "server", "_OTHER"
     # What most requests never change; see `UnitReport`.
     status = _first_body = 0
     _over = gone = expects_body = False
@@ -103,7 +104,7 @@ class _Call:
         self._routes, self._root = around.routes, scope.get("root_path", "")
         headers = header_map(scope["headers"])
         given = scope.get("method", "WS")
-        method = known_method(given) if self.kind == "server" else given
+        method = given if given in HTTP_METHODS else self.no_method
         self.unit: Unit = recorder.begin(self.kind, method, scope["path"], clock)
         try:
             unit = self.unit
@@ -240,7 +241,7 @@ class _Call:
 class _Socket(_Call):
     """One websocket: a span with its children and lines, but no request of anybody's objective."""
 
-    kind = "websocket"
+    kind, no_method = "websocket", "WS"
 
     async def receive(self) -> Message:
         """Receive for the application."""

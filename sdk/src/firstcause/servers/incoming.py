@@ -30,7 +30,10 @@ _JOINED = frozenset((b"traceparent", b"tracestate", b"baggage", b"x-request-id")
 _STARTED = re.compile(rb"(?:t=)?(\d{1,20}(?:\.\d{1,9})?)")
 _HOST = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?")
 _NEVER = re.compile(r"(?!)")
+ROUTES = 512
 _commons: dict[tuple[str, str, bytes | None, str], Common] = {}
+_templates: dict[int, tuple[Any, str]] = {}
+"""Routes that were matched, by their ids (they cannot be hashed), and what they are called."""
 
 
 def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
@@ -192,15 +195,24 @@ def route_of(scope: Mapping[str, Any], routes: Sequence[Any] = (), root: str = "
 def matched(scope: Mapping[str, Any]) -> str:
     """The template that the innermost router matched; "" before, and for a mount with nothing inside."""
     fastapi = scope.get("fastapi")
-    if isinstance(fastapi, dict):
+    if fastapi is not None and isinstance(fastapi, dict):
         context = fastapi.get("effective_route_context")
         path = getattr(context, "path_format", None)
         if path:
             return str(path)
     route = scope.get("route")
-    if hasattr(route, "routes"):
-        return ""  # a mount: nothing matched inside
-    return str(getattr(route, "path_format", "") or getattr(route, "path", ""))
+    known = _templates.get(id(route))
+    return known[1] if known is not None and known[0] is route else _template(route)
+
+
+def _template(route: Any) -> str:
+    """What a route is called, kept for the few that an application has."""
+    template = ""
+    if not hasattr(route, "routes"):  # else a mount: nothing matched inside
+        template = str(getattr(route, "path_format", "") or getattr(route, "path", ""))
+    if len(_templates) < ROUTES:
+        _templates[id(route)] = route, template
+    return template
 
 
 def _mounts(routes: Sequence[Any], path: str) -> str:

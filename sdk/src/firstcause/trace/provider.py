@@ -147,7 +147,7 @@ class TracerProvider(api.TracerProvider):
             if state:
                 span.trace_state = _unmarked(state)
         if common is not None:
-            span.shared = (common,)  # type: ignore[attr-defined]
+            span.shared = common.alone  # type: ignore[attr-defined]
         if self._sampler is not None:
             self._sample(span, remote if trusted else None, ())
         if not span.flags & SAMPLED:
@@ -258,7 +258,11 @@ class TracerProvider(api.TracerProvider):
                 _close(span, span.opened)
         kept = span.kept
         if span.flags & SAMPLED:
-            self._export(span)
+            try:
+                self._on_end(span)
+            except Exception as error:  # the guard as a plain handler: this is the hot path
+                if not report("provider.on_end", error):
+                    raise
         elif kept is not None and kept.root is not span:
             kept.keep(span, self._export)
         if self.processors and span.recording:
@@ -267,11 +271,8 @@ class TracerProvider(api.TracerProvider):
             kept.close()
 
     def _export(self, span: Span) -> None:
-        try:
+        with guard("provider.on_end"):
             self._on_end(span)
-        except Exception as error:  # the guard as a plain handler: this is the hot path
-            if not report("provider.on_end", error):
-                raise
 
     def _process(self, span: Span) -> None:
         from .readable import Readable

@@ -36,6 +36,8 @@ RECORD, STATUS = 1, 2
 _CODES = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 _STATUSES = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
 NOTHING: Mapping[str, int] = {}
+JOINED = 16
+"""Joined tuples that a `Common` keeps: a route is asked for under few names."""
 _MESSAGE = 1024
 _STACK = 16_000
 _lock = threading.Lock()
@@ -286,13 +288,27 @@ class Span(api.Span):
 
 
 class Common:
-    """Attributes that many server spans have in common: those of their encoding are made once."""
+    """Attributes that many server spans have in common: those of their encoding are made once.
 
-    __slots__ = ("attributes", "encoded")
+    So are the tuples of them, since what a span of its own holds is one more object for the collector to visit.
+    """
+
+    __slots__ = ("_after", "alone", "attributes", "encoded")
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.encoded = encode_attributes(attributes)
+        self.alone = (self,)
+        self._after: dict[tuple[Common, ...], tuple[Common, ...]] = {}
+
+    def after(self, others: tuple[Common, ...]) -> tuple[Common, ...]:
+        """`others` and this one, in that order."""
+        found = self._after.get(others)
+        if found is None:
+            found = (*others, self)
+            if len(self._after) < JOINED:
+                self._after[others] = found
+        return found
 
 
 class ServerSpan(Span):
@@ -334,7 +350,7 @@ class ServerSpan(Span):
     def close_with(self, common: Common, spent: Mapping[str, int]) -> dict[str, Any]:
         """Add attributes that others have too, and the ledger; returns the dict for those of its own."""
         if self._all is None:
-            self.shared, self.spent = (*self.shared, common), spent
+            self.shared, self.spent = common.after(self.shared), spent
         else:
             self._all.update(common.attributes)
             self._all.update(ledger_attributes(spent))
