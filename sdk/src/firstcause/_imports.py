@@ -32,10 +32,12 @@ def after_import(name: str, seen: Seen) -> None:
 
 
 def forget(seen: Seen) -> None:
-    """Take a callback back, wherever it still waits."""
+    """Take a callback back, wherever it still waits; when nobody waits, imports are left alone again."""
     for waiting in _waiting.values():
         while seen in waiting:
             waiting.remove(seen)
+    if not any(_waiting.values()):
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
 
 def _tell(module: ModuleType, seen: Sequence[Seen]) -> None:

@@ -51,7 +51,7 @@ def watch(request: bytes, context: Any) -> Iterator[bytes]:
             gone = threading.Event()
             context.add_callback(gone.set)
             gone.wait(30)
-        time.sleep(0.02)
+        time.sleep(0.06 if request == b"long" else 0.02)
         yield b"%d" % n
 
 

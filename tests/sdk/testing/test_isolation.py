@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 
 import firstcause
 from firstcause import _existing, _guard, _setup, clients
+from firstcause._imports import after_import, forget
 from firstcause.clients import call
 from firstcause.logs import setup as logs
 from firstcause.servers import incoming, wsgi
@@ -51,6 +52,14 @@ def test_afterwards_everything_is_as_it_was() -> None:
         assert before != state()
         capture.assert_queries("<=3")
     assert before == state()
+
+
+def test_nobody_waits_for_an_import_afterwards() -> None:
+    """What a capture hooks when Django is there, and its test client not yet, is gone with the last who waited."""
+    before, seen = list(sys.meta_path), list[Any]()
+    after_import("firstcause.no_such_module", seen.append)
+    forget(seen.append)
+    assert before == sys.meta_path
 
 
 def test_a_setting_that_is_wrong_leaves_everything_as_it_was() -> None:
