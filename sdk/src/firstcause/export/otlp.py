@@ -251,11 +251,10 @@ def _span(span: SpanLike) -> bytes:
 
 def _attributes(span: SpanLike) -> bytes:
     """A span that shares attributes with others has those encoded already; its ledger's are made here."""
-    shared: tuple[Any, ...] = getattr(span, "shared", ())
-    if not shared:
+    shared = getattr(span, "shared", None)
+    if shared is None:
         return encode_attributes(span.attributes)
-    parts = [common.encoded for common in shared]
-    parts.append(encode_attributes(span.own))  # type: ignore[attr-defined]
+    parts = [shared.encoded, encode_attributes(span.own)]  # type: ignore[attr-defined]
     for resource, ns in span.spent.items():  # type: ignore[attr-defined]
         parts.append(_ledger_heads.get(resource) or _ledger_head(resource))
         parts.append(_double(ns // 1000 / 1e6))

@@ -24,7 +24,7 @@ def encode_scrubbed(resource: Mapping[str, Any], spans: Sequence[Any]) -> bytes:
 
 def scrub(span: Any) -> Any:
     """The same ended span, its attributes, events, links, name and status without secrets."""
-    if getattr(span, "shared", ()):  # those hold what is said of every request of a kind: no secrets
+    if getattr(span, "shared", None) is not None:  # those hold what is said of every request of a kind: no secrets
         span.own = redact_attributes(span.own)
     else:
         span.attributes = redact_attributes(span.attributes)

@@ -147,7 +147,7 @@ class TracerProvider(api.TracerProvider):
             if state:
                 span.trace_state = _unmarked(state)
         if common is not None:
-            span.shared = common.alone  # type: ignore[attr-defined]
+            span.shared = common  # type: ignore[attr-defined]
         if self._sampler is not None:
             self._sample(span, remote if trusted else None, ())
         if not span.flags & SAMPLED:

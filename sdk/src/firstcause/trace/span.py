@@ -36,8 +36,8 @@ RECORD, STATUS = 1, 2
 _CODES = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 _STATUSES = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
 NOTHING: Mapping[str, int] = {}
-JOINED = 16
-"""Joined tuples that a `Common` keeps: a route is asked for under few names."""
+JOINED = 1024
+"""Endings that what a request begins with is kept joined to: routes times statuses, and there are few beginnings."""
 _MESSAGE = 1024
 _STACK = 16_000
 _lock = threading.Lock()
@@ -288,26 +288,22 @@ class Span(api.Span):
 
 
 class Common:
-    """Attributes that many server spans have in common: those of their encoding are made once.
+    """Attributes that many server spans have in common: those of their encoding are made once."""
 
-    So are the tuples of them, since what a span of its own holds is one more object for the collector to visit.
-    """
-
-    __slots__ = ("_after", "alone", "attributes", "encoded")
+    __slots__ = ("_with", "attributes", "encoded")
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.encoded = encode_attributes(attributes)
-        self.alone = (self,)
-        self._after: dict[tuple[Common, ...], tuple[Common, ...]] = {}
+        self._with: dict[Common, Common] = {}
 
-    def after(self, others: tuple[Common, ...]) -> tuple[Common, ...]:
-        """`others` and this one, in that order."""
-        found = self._after.get(others)
+    def joined(self, more: Common) -> Common:
+        """These and `more`: made once too, and not one more object per span for the collector to visit."""
+        found = self._with.get(more)
         if found is None:
-            found = (*others, self)
-            if len(self._after) < JOINED:
-                self._after[others] = found
+            found = Common({**self.attributes, **more.attributes})
+            if len(self._with) < JOINED:
+                self._with[more] = found
         return found
 
 
@@ -319,7 +315,7 @@ class ServerSpan(Span):
 
     _all: dict[str, Any] | None = None
     own: dict[str, Any]
-    shared: tuple[Common, ...] = ()
+    shared: Common | None = None
     spent: Mapping[str, int] = NOTHING
 
     @property
@@ -327,12 +323,9 @@ class ServerSpan(Span):
         """All of them, from now on in one dict."""
         found = self._all
         if found is None:
-            found = self._all = {}
-            for common in self.shared:
-                found.update(common.attributes)
-            found.update(self.own)
-            found.update(ledger_attributes(self.spent))
-            self.own, self.shared, self.spent = found, (), NOTHING
+            shared = {} if self.shared is None else self.shared.attributes
+            found = self._all = {**shared, **self.own, **ledger_attributes(self.spent)}
+            self.own, self.shared, self.spent = found, None, NOTHING
         return found
 
     @attributes.setter
@@ -350,7 +343,7 @@ class ServerSpan(Span):
     def close_with(self, common: Common, spent: Mapping[str, int]) -> dict[str, Any]:
         """Add attributes that others have too, and the ledger; returns the dict for those of its own."""
         if self._all is None:
-            self.shared, self.spent = common.after(self.shared), spent
+            self.shared, self.spent = common if self.shared is None else self.shared.joined(common), spent
         else:
             self._all.update(common.attributes)
             self._all.update(ledger_attributes(spent))
