@@ -106,8 +106,10 @@ def _rights(root: Path, one: Service) -> Iterator[str]:
         yield "may gain rights: security_opt: [no-new-privileges:true]"
     if one.get("read_only") is not True:
         yield "may write to its image: read_only: true"
-    user = str(one.get("user") or _user_of(root, one.get("build", {}).get("target", "")))
-    if user.partition(":")[0] in ("", "0", "root"):
+    user = one.get("user")
+    if user is None:  # `user: 0` is false as well
+        user = _user_of(root, one.get("build", {}).get("target", ""))
+    if str(user).partition(":")[0] in ("", "0", "root"):
         yield "runs as root, or as whoever the image says: user"
 
 

@@ -14,11 +14,18 @@ PIN = re.compile(r"[a-z0-9-]+==[0-9][\w.!+]*")
 
 
 def licence(root: Path) -> list[str]:
-    """The SDK ships its own copy, since a link would leave the wheel without one; it is equal."""
-    ours, shipped = root / "LICENSE", root / "sdk" / "LICENSE"
-    if shipped.is_symlink() or not shipped.exists() or ours.read_bytes() != shipped.read_bytes():
-        return ["sdk/LICENSE is no copy of LICENSE: cp LICENSE sdk/LICENSE"]
-    return []
+    """Each package ships its own copy, since a link would leave the wheel without one; it is equal."""
+    ours, found = (root / "LICENSE").read_bytes(), list[str]()
+    for package in packages(root):
+        shipped, name = package / "LICENSE", f"{package.name}/LICENSE"
+        if shipped.is_symlink() or not shipped.exists() or ours != shipped.read_bytes():
+            found.append(f"{name} is no copy of LICENSE: cp LICENSE {name}")
+    return found
+
+
+def packages(root: Path) -> list[Path]:
+    """The folders that are packages of ours."""
+    return sorted(path.parent for path in root.glob("*/pyproject.toml"))
 
 
 def folders(root: Path) -> list[str]:
@@ -65,14 +72,13 @@ def pins(root: Path) -> list[str]:
 
 
 def asked(root: Path) -> set[str]:
-    """The packages named in both pyproject files, in normal form."""
+    """The packages named in all pyproject files, in normal form; those of ours are no pins."""
     house = tomllib.loads((root / "pyproject.toml").read_text())
-    sdk = tomllib.loads((root / "sdk" / "pyproject.toml").read_text())
-    lists = [
-        *house["dependency-groups"].values(),
-        *sdk["project"]["optional-dependencies"].values(),
-        sdk["project"]["dependencies"],
-        sdk["build-system"]["requires"],
-        ["pip"],
-    ]
-    return {re.split(r"[\[<>=!~; ]", entry)[0].lower().replace("_", "-") for group in lists for entry in group}
+    lists = [*house["dependency-groups"].values(), ["pip"]]
+    for package in packages(root):
+        made = tomllib.loads((package / "pyproject.toml").read_text())
+        project = made["project"]
+        lists += [*project.get("optional-dependencies", {}).values(), project.get("dependencies", [])]
+        lists.append(made["build-system"]["requires"])
+    named = {re.split(r"[\[<>=!~; ]", entry)[0].lower().replace("_", "-") for group in lists for entry in group}
+    return {name for name in named if not name.startswith("firstcause")}

@@ -112,6 +112,7 @@ MUTANTS = {
     "no limit of processes": (in_compose(", pids: 128", ""), "gateway: no limit of pids"),
     "endless log": (in_compose("options: {max-size: 10m, ", "options: {"), "its log grows without end"),
     "root": (in_compose('user: "70:70"', 'user: "0:0"'), "postgres: runs as root"),
+    "root as a number": (in_compose('user: "70:70"', "user: 0"), "postgres: runs as root"),
     "whoever the image says": (in_compose('  user: "999:1000"\n', ""), "redis-cache: runs as root"),
     "root in our image": (
         in_file("Dockerfile", "/var/lib/shop /var/lib/alerts\nUSER 10001:10001", "/var/lib/shop /var/lib/alerts"),
