@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -64,8 +65,8 @@ class Browser:
         ask = dies_with_parent(signal.SIGKILL)
 
         def ends() -> None:
-            # Chromium reads commands from descriptor 3 and writes to 4; above 9 none of ours is overwritten.
-            high = [os.dup(end) for end in (reads, writes)]
+            # Chromium reads commands from descriptor 3 and writes to 4: a copy there would be overwritten.
+            high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (reads, writes)]
             os.dup2(high[0], 3)
             os.dup2(high[1], 4)
             if cores:

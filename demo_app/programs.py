@@ -158,12 +158,29 @@ def _from_debian(program: Program) -> Path | None:
         return None
     folder = cache() / f"debian-{program.debian}-{offered[1]}"
     with _alone(program):
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            subprocess.run(["apt-get", "download", program.debian], cwd=folder, check=True, capture_output=True)
-            for package in folder.glob("*.deb"):
-                subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
-    return next((path for path in folder.glob(f"usr/*bin/{program.name}") if os.access(path, os.X_OK)), None)
+        found = _inside(folder, program.name)
+        if found is None and _unpacked(program.debian, folder):
+            found = _inside(folder, program.name)
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    return next((path for path in folder.glob(f"usr/*bin/{name}") if os.access(path, os.X_OK)), None)
+
+
+def _unpacked(package: str, folder: Path) -> bool:
+    """Download a package and unpack it; False when it cannot be had, which is nobody's failure: Go is asked next."""
+    # Aside first: what a download that broke off leaves behind would be taken for the whole.
+    with tempfile.TemporaryDirectory(dir=cache()) as aside:
+        half = Path(aside) / "whole"
+        half.mkdir()
+        if subprocess.run(["apt-get", "download", package], cwd=half, check=False, capture_output=True).returncode:
+            return False
+        for archive in half.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", archive, half], check=True)
+        # Two programs may be of one package, and each has a lock of its own.
+        shutil.copytree(half, folder, symlinks=True, dirs_exist_ok=True)
+    return True
 
 
 def _built(program: Program) -> Path | None:
@@ -174,7 +191,10 @@ def _built(program: Program) -> Path | None:
         if not place.exists():
             print(f"building {program.name} {program.version} with Go, once; this takes minutes", file=sys.stderr)
             half = place.with_suffix(".half")
-            done = _by_ocb(program, half) if program.manifest else _by_go(program, half)
+            try:
+                done = _by_ocb(program, half) if program.manifest else _by_go(program, half)
+            except subprocess.TimeoutExpired as late:
+                raise ProgramMissingError(f"{_ways(program)}. Go was not done in {late.timeout:.0f} s") from late
             if done.returncode:
                 raise ProgramMissingError(f"{_ways(program)}. Go said: {done.stderr[-1500:]}")
             half.rename(place)
