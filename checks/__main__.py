@@ -28,6 +28,7 @@ GATES: dict[str, Gate] = {
 
 def main(names: list[str], root: Path = Path(__file__).parent.parent) -> int:
     """Run the named gates, or all; every problem is one printed line."""
+    # A misspelt name must not pass for a gate that held.
     unknown = sorted(set(names) - set(GATES))
     if unknown:
         print(f"checks: no gate {', '.join(unknown)}; there are {', '.join(GATES)}", file=sys.stderr)

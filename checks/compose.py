@@ -16,11 +16,13 @@ FILE = "docker-compose.yml"
 Service = dict[str, Any]
 
 # A tag that names a version of at least two numbers, or a digest.
+# One number alone still moves: `postgres:18` is another program after each patch release.
 PINNED = re.compile(r"[\w./-]+(:v?\d+\.\d[\w.-]*|@sha256:[0-9a-f]{64})")
 SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|(?:^|_)KEY$", re.IGNORECASE)
 # Credentials in an address; what is replaced when the service starts is none.
 IN_ADDRESS = re.compile(r"://[^/\s:@]*:(?!\$)[^/\s@]+@")
 SPOKEN = re.compile(r"(?:requirepass|--?password|--?token|api[-_]?key)[= ](?!\$)\S+", re.IGNORECASE)
+# Without an address Docker publishes on all of them, and its own firewall rules come before those of ufw.
 LOOPBACK = ("127.0.0.1:", "[::1]:")
 READY = "service_healthy"
 DONE = "service_completed_successfully"
@@ -95,6 +97,7 @@ def _open(one: Service) -> Iterator[str]:
 def _bounds(one: Service) -> Iterator[str]:
     limits = one.get("deploy", {}).get("resources", {}).get("limits", {})
     yield from (f"no limit of {what}" for what in ("cpus", "memory", "pids") if what not in limits)
+    # Docker's default, json-file, keeps everything that a container ever printed.
     if "max-size" not in one.get("logging", {}).get("options", {}):
         yield "its log grows without end: logging.options.max-size"
 
@@ -119,6 +122,7 @@ def _mounts(root: Path, one: Service) -> Iterator[str]:
         if not rest:
             yield f"volume {mount} has no name"
         elif source.startswith((".", "/")):
+            # Docker makes what it does not find: an empty folder of root's where the program expects its file.
             if not source.startswith("./secrets/") and not (root / source).exists():
                 yield f"{source} is mounted, and not there"
             if not rest.endswith(":ro"):
@@ -132,6 +136,7 @@ def _order(one: Service, services: dict[str, Service]) -> Iterator[str]:
     for name, condition in _waits(one).items():
         if condition not in (READY, DONE):
             yield f"waits for {name} to start, not to be healthy"
+        # Compose refuses such a file only with that profile, which may be the one that nobody has tried.
         if not set(one.get("profiles", [])) <= set(services.get(name, {}).get("profiles", [])):
             yield f"waits for {name}, which is missing in one of its profiles"
 
@@ -172,7 +177,7 @@ def _stages(root: Path) -> dict[str, tuple[str, str]]:
     stages: dict[str, tuple[str, str]] = {}
     name = ""
     for line in (root / "Dockerfile").read_text().splitlines():
-        verb, *words = line.split()[:4] or [""]
+        verb, *words = line.split()[:4] or [""]  # FROM base AS name
         if verb == "FROM":
             name = words[-1]
             stages[name] = (words[0], "")
@@ -183,6 +188,7 @@ def _stages(root: Path) -> dict[str, tuple[str, str]]:
 
 def _user_of(root: Path, target: str) -> str:
     base, user = _stages(root).get(target, ("", "")) if target else ("", "")
+    # A stage inherits the user of the one it begins with.
     return user or (_user_of(root, base) if base else "")
 
 

@@ -74,11 +74,12 @@ def pins(root: Path) -> list[str]:
 def asked(root: Path) -> set[str]:
     """The packages named in all pyproject files, in normal form; those of ours are no pins."""
     house = tomllib.loads((root / "pyproject.toml").read_text())
-    lists = [*house["dependency-groups"].values(), ["pip"]]
+    lists = [*house["dependency-groups"].values(), ["pip"]]  # scripts/setup installs pip by the same pins
     for package in packages(root):
         made = tomllib.loads((package / "pyproject.toml").read_text())
         project = made["project"]
         lists += [*project.get("optional-dependencies", {}).values(), project.get("dependencies", [])]
         lists.append(made["build-system"]["requires"])
+    # Normal form (PEP 503), since indexes and tools spell names as they like.
     named = {re.split(r"[\[<>=!~; ]", entry)[0].lower().replace("_", "-") for group in lists for entry in group}
     return {name for name in named if not name.startswith("firstcause")}

@@ -32,8 +32,10 @@ def problems(root: Path) -> list[str]:
 
 def files(root: Path) -> list[Path]:
     """What is tracked or about to be; without git, everything outside hidden folders."""
+    # Without -z git quotes names that are not ASCII.
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    # Inside another repository git answers as well, by that one's rules of what to ignore.
     inside = (root / ".git").exists() and done.returncode == 0
     names = done.stdout.split("\0") if inside else [str(path.relative_to(root)) for path in root.rglob("*")]
     kept = (root / name for name in names if name and (inside or not name.startswith(".")))

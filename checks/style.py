@@ -99,6 +99,7 @@ def _public(node: ast.stmt) -> Iterator[Documented]:
 
 def comments(text: str) -> Iterator[bool]:
     """One True per comment of a file."""
+    # By tokens: a # inside a string is no comment.
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield True
@@ -139,6 +140,7 @@ def table(root: Path) -> str:
 def row(package: Package) -> tuple[str, ...]:
     """The cells of one package."""
     bodies, lines, modules = package.bodies, package.lines, package.modules
+    # "inclusive" stays within what there is: the default reaches beyond the longest of a few bodies.
     top = quantiles(bodies, n=10, method="inclusive")[-1] if len(bodies) > 1 else bodies[0]
     front = next(
         (

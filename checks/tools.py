@@ -17,6 +17,7 @@ def lint(root: Path) -> list[str]:
 
 def types(root: Path) -> list[str]:
     """`mypy --strict` over what is ours to use; tests are checked by running."""
+    # mypy fails on a folder without Python files.
     present = [name for name in TYPED if any((root / name).rglob("*.py"))]
     return complaints(root, "mypy", "--strict", "--no-error-summary", *present)
 
@@ -29,6 +30,7 @@ def generated(root: Path) -> list[str]:
 
 def complaints(root: Path, module: str, *arguments: str) -> list[str]:
     """The lines of `python -m module …` when it fails; a failure without a line is one too."""
+    # What is checked is this tree, not packages of it that happen to be installed.
     path = os.pathsep.join(str(root / part) for part in ("sdk/src", "rum/src", "alerts/src", "."))
     environment = os.environ | {"PYTHONPATH": path, "NO_COLOR": "1"}
     done = subprocess.run(
@@ -38,7 +40,7 @@ def complaints(root: Path, module: str, *arguments: str) -> list[str]:
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT,  # programs differ in where they complain
         text=True,
     )
     if done.returncode == 0:

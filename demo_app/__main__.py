@@ -30,13 +30,15 @@ from .verdicts import Reading, between, read_all
 from .visitors import Visitors, visiting
 
 SEED = 7
+# The rarest routes come twice a second, so 12 s are the 24 answers that each needs. Gateway gives up on orders after
+# 5 s: within 8 s of the repair whoever still waited has an answer.
 WARM_S, FAULT_S, DRAIN_S = 12.0, 13.0, 8.0
 WARM_SAMPLES, WARM_MOST_S = 24, 30.0
 """Good answers a route needs before anything is broken (a baseline is warm at 20), and when to give up."""
-GOOD_P99_S = 0.4
+GOOD_P99_S = 0.4  # most routes promise half a second: alerts/slos.yml
 RECOVERY_S = 30.0
 FOLLOW_S = 0.2
-ROUNDS, ROUNDS_WITHOUT_ALERTS = 3, 6
+ROUNDS, ROUNDS_WITHOUT_ALERTS = 3, 6  # a round with alerts also waits for its page, and for the end of it
 KEPT = Path("build") / "demo"
 """Where the notifications of each run are kept."""
 
@@ -45,7 +47,7 @@ class Screen:
     """Lines for people: colours on a terminal, plain elsewhere."""
 
     def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ  # https://no-color.org
 
     def line(self, text: str = "", colour: str = "") -> None:
         """Print one line."""
@@ -100,6 +102,7 @@ class Run:
         began = self.load.now()
         self.watch(FAULT_S)
         if self.called and fault not in (QUIET, *HARMLESS):
+            # Only where users are hurt: nobody is paged for the others, and waiting for that would take all of PAGE_S.
             self.watch(PAGE_S - FAULT_S, self.called.lasting)
         samples, verdicts = self.settle(fault, began, before)
         self._felt(samples)
@@ -153,6 +156,7 @@ class Run:
 
     def settle(self, fault: str, began: float, before: Reading) -> tuple[list[Sample], list[dict[str, Any]]]:
         """Mend, and let those who still wait have their answer: leaving them out would flatter the round."""
+        # Before the repair: what is due after it meets a shop that is well, and would dilute the round.
         ended = self.load.now()
         if fault != QUIET:
             self.shop.mend(fault)
@@ -254,6 +258,7 @@ def play(seed: int, faults: list[str], screen: Screen, alerting: Mapping[str, Pa
             load = Load(f"http://127.0.0.1:{shop.ports['gateway']}", seed)
             run = Run(shop, load, judge, screen, called)
             load.start()
+            # It begins with a login; one that fails ends the load instead, and is not waited for.
             while not load.began and load.is_alive():
                 time.sleep(0.05)
             screen.line(f"\nWarming up for {WARM_S:.0f} s or more, so that every route knows what is usual")
@@ -265,6 +270,7 @@ def play(seed: int, faults: list[str], screen: Screen, alerting: Mapping[str, Pa
                 else:
                     run.round(number, fault)
             load.stop()
+            # Inside the block: ports and logs that it names are gone with the shop.
             epilogue(shop, sink, screen)
             return run.rounds
     finally:
@@ -330,6 +336,7 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="run until Ctrl-C and break by hand")
     given = parser.parse_args()
     screen = Screen()
+    # By default SIGTERM ends Python without leaving `with` blocks, and nothing would be stopped in order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if given.serve:
@@ -340,7 +347,7 @@ def main() -> int:
         wrong = sum(not (done.right and done.paged) for done in played)
     except KeyboardInterrupt:
         screen.line("\nstopped")
-        return 130
+        return 130  # 128 and the number of SIGINT, as shells say it
     except PartError as error:
         screen.line(f"\nThe shop does not come up: {error}", "red")
         return 1

@@ -14,6 +14,7 @@ from .supervisor import Shop
 
 LASTING = 'slo:pair{tier="page",pair="6h/30m"}'
 """A fault that was shorter than this pair needs is over before there is anything to recover from."""
+# About twice what bench/results/alerts.md has: a page ends when its 30-minute window, here 30 s, has forgotten.
 PAGE_S, RESOLVE_S = 90.0, 60.0
 """How long a page, and its end after the repair, are waited for."""
 REST_S = 8.0
@@ -67,6 +68,7 @@ class OnCall:
         first = f"{' '.join(named[0])} first" if named else "no cause"
         again = f" (begun again {len(got) - groups} times)" if len(got) > groups else ""
         said = f"{groups} page{'s' if groups > 1 else ''}{again}, naming {first}" if got else "no page"
+        # A rule that fails to evaluate pages nobody and says nothing, so that silence would prove nothing either.
         if failed:
             return False, f"{said}; {failed} rule evaluations failed"
         if not wanted:
@@ -93,6 +95,7 @@ def on_call(
     """Prometheus and Alertmanager over a running shop, until the block ends."""
     receiver = Receiver(keep, tell)
     try:
+        # In the shop's folder: it is removed with it, however we end.
         with Chain(shop.directory / "alerting", found, receiver.url) as chain:
             chain.scrape(shop.metrics)
             yield OnCall(chain, receiver, judge)
@@ -111,6 +114,7 @@ class Reader:
         known = self._states.get(notice.group)
         self._states[notice.group] = notice.state
         title, _, rest = notice.text.partition("\n\n")
+        # Alertmanager tells again whenever another alert joins the group; the page is the same.
         if notice.kind != PAGE or known == notice.state:
             self._tell(f"  | {title} ({len(notice.payload['alerts'])} alerts)", "dim")
             return

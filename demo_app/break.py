@@ -29,6 +29,7 @@ def main() -> int:
     if not switches:
         print("No shop is running: start one with `python -m demo_app --serve`.", file=sys.stderr)
         return 1
+    # In a container nobody has made the file before the first fault.
     on = set(json.loads(Path(switches).read_text())) if Path(switches).exists() else set()
     write(switches, on - {given.fault} if given.off else on | {given.fault})
     print(f"{given.fault} is {'off' if given.off else 'on'}: {known[given.fault]}")

@@ -13,6 +13,7 @@ from .visitors import Visitors
 WARM_VIEWS, WARM_MOST_S = 10, 60.0
 """Pages that are looked at before anything is broken: a browser's first ones are its slowest."""
 FAULT_S = 18.0
+# The endpoint counts a value 6 s after the last report of it (`SETTLE_S` of supervisor.py); the rest is its way there.
 DRAIN_S, SETTLE_S = 30.0, 8.0
 """How long those who came while something was broken may still look; when their last beacon has been counted."""
 

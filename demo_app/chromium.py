@@ -19,6 +19,8 @@ from .parts import dies_with_parent
 
 PATIENCE_S = 12.0
 """Seconds until an answer or event is given up; on an idle machine each takes milliseconds."""
+# As root it refuses to start with its sandbox, and /dev/shm of a container (64 MB) is too small for its pages.
+# The others keep it from fetching what no page asked for.
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--remote-debugging-pipe", "--disable-dev-shm-usage",
@@ -75,14 +77,17 @@ class Browser:
             ask()
 
         self.process = subprocess.Popen(
+            # Not named here, 3 and 4 would be closed again after `ends`.
             command, env=environ, preexec_fn=ends, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(reads)
+        # While we hold this end too the pipe never ends, and `_listen` would outlive the browser.
         os.close(writes)
 
     def _listen(self) -> None:
         with os.fdopen(self._from, "rb") as pipe:
             rest = b""
+            # `read` would wait until that much has come; `read1` gives what there is.
             while piece := pipe.read1(1 << 16):
                 *whole, rest = (rest + piece).split(b"\0")
                 with self._news:

@@ -84,8 +84,10 @@ def sleep_in_a_thread() -> None:
 @app.post("/login")
 async def login(user: str) -> dict[str, str]:
     """Make a session."""
+    # Not of `random`: whoever guesses a token has the cart.
     token = secrets.token_hex(8)
     await cache.set(f"session:{token}", user, ex=3600)
+    # Logs and traces get keyed hashes of both, never the values.
     firstcause.identify(user=user, session=token)
     return {"session": token}
 
@@ -112,6 +114,7 @@ async def checkout(x_session: Annotated[str, Header()]) -> Any:
     """Order what is in the cart."""
     user = await user_of(x_session)
     items = await cache.lrange(f"cart:{user}", 0, 20)
+    # Another checkout of the same user may just have emptied it; this one still orders something.
     order = await call("POST", "/checkout", json={"user": user, "skus": [int(i) for i in items] or [1]})
     await cache.delete(f"cart:{user}")
     log.info("order placed", order_id=order["order"])
@@ -141,12 +144,14 @@ def main() -> None:
     global cache, ORDERS
     ORDERS = required("ORDERS_URL")
     cache = redis.asyncio.from_url(
+        # redis-py's own limit is 100 connections, and beyond it raises instead of waiting.
         required("REDIS_URL"), client_name="cache", socket_timeout=2, max_connections=2000,
         # Once more at once: a connection from before Redis was restarted is no reason to fail.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )  # fmt: skip
     firstcause.configure(service="gateway", app=app)
     host, port = listening(), int(required("PORT"))
+    # The SDK writes a line per request, with more in it than an access log has.
     uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", loop="asyncio")
 
 

@@ -78,6 +78,7 @@ class Load(threading.Thread):
 
     def waiting(self, before: float) -> int:
         """How many requests that were due before then (seconds since `began`) have no answer yet."""
+        # A copy, made in one step: iterating over a dict that the load's thread changes raises.
         return sum(due < before for due in list(self._waiting.values()))
 
     def stop(self) -> None:
@@ -88,6 +89,8 @@ class Load(threading.Thread):
     async def _send_all(self) -> None:
         import httpx
 
+        # httpx allows 100 connections: beyond them requests would queue here, in front of the shop, and not in it.
+        # 20 s are longer than every time-out of the shop's, so that users see its answers and not ours.
         limits = httpx.Limits(max_connections=2000, max_keepalive_connections=200)
         async with httpx.AsyncClient(base_url=self._url, timeout=20, limits=limits) as client:
             await self._log_in(client)
@@ -98,7 +101,7 @@ class Load(threading.Thread):
                     break
                 await asyncio.sleep(max(0.0, self.began + due - time.monotonic()))
                 task = asyncio.create_task(self._send(client, due, route, sku))
-                tasks.add(task)
+                tasks.add(task)  # the loop itself keeps only weak references
                 self._waiting[id(task)] = due
                 task.add_done_callback(tasks.discard)
                 task.add_done_callback(lambda done: self._waiting.pop(id(done), None))
@@ -121,6 +124,7 @@ class Load(threading.Thread):
             status = reply.status_code
         except httpx.HTTPError:
             status = 0
+        # Not from when it left: a load that is held up would hide the delay ("coordinated omission").
         self.samples.append(Sample(due, route, status, time.monotonic() - self.began - due))
         if status == LOGGED_OUT:
             with contextlib.suppress(httpx.HTTPError):

@@ -29,6 +29,7 @@ leaked: list[Any] = []
 STOCK = text("SELECT sku, name, price, stock FROM products WHERE sku = :sku")
 SLOW_STOCK = text("SELECT sku, name, price, stock, pg_sleep(0.9) FROM products WHERE sku = :sku")
 BUYERS = text("SELECT buyer FROM orders WHERE sku = :sku ORDER BY id DESC LIMIT 3")
+# Always one row, so that a product without buyers takes as long as the others.
 SLOW_BUYERS = text("SELECT buyer, pg_sleep(3) FROM (SELECT 1) AS one LEFT JOIN orders ON sku = :sku LIMIT 1")
 REPORT = text("SELECT sku, count(*) AS sold FROM orders GROUP BY sku ORDER BY sold DESC LIMIT 10")
 
@@ -100,6 +101,7 @@ async def checkout(cart: Cart) -> dict[str, int]:
             await charge(order, len(cart.skus))
     if not SWITCHES.on("hold_across_call"):
         await charge(order, len(cart.skus))
+    # After the commit: nobody gets mail for an order that was rolled back.
     mail(order)
     return {"order": order}
 
@@ -140,6 +142,7 @@ def main() -> None:
     PAYMENTS = required("PAYMENTS_URL")
     firstcause.configure(service="orders", app=app)
     engine = create_async_engine(
+        # Who finds no connection within 2 s fails here, where it can be explained; gateway gives up after 5 s.
         required("DATABASE_URL"), pool_size=5, max_overflow=0, pool_timeout=2, pool_logging_name="orders"
     )
     _queue, mail = make_queue(required("QUEUE_URL"))

@@ -53,6 +53,7 @@ class Figures:
 
 def quantile(share: float, buckets: Iterable[tuple[float, float]]) -> float:
     """By cumulative buckets, straight within one; the last edge when it is beyond."""
+    # As histogram_quantile of Prometheus does it, so that both say the same of the same buckets.
     ranked = sorted(buckets)
     if not ranked or not ranked[-1][1]:
         return float("nan")
@@ -84,6 +85,7 @@ def between(before: Moment, after: Moment) -> tuple[Figures, list[Row]]:
     """What browsers saw from then to then, and whom that blames."""
     said = {
         route: verdicts.between(
+            # Of the edge only requests of that page: those of the load say nothing of what browsers waited for.
             {**before.services, **before.pages[route]}, {**after.services, **after.pages[route]}, EDGE
         )
         for route in ROUTES
@@ -113,6 +115,7 @@ def blamed(seen: Figures, backend: Mapping[str, list[Row]]) -> list[Row]:
     """
     rows = [
         {**row, "via": f"page.{part}"}
+        # Anybody may make up a view; only a signed mark shows that it came from a page of ours.
         for (route, part), seconds in seen.by(BLAME, "page_route", "part", joined="true").items()
         for row in _behind(part, seconds, backend.get(route, []))
     ]

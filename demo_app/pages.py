@@ -21,16 +21,19 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from .switches import SWITCHES
 
 RELEASE, NEXT_RELEASE = "1.0.0", "1.0.1"
+# Both are longer than the 2.5 s from which on a page counts as slow.
 BUSY_MS, IMAGE_S, PIECES = 2800, 2.7, 9
 """How long the heavy script computes; how long the slow image takes, and in how many pieces it comes."""
 WIDTH, HEIGHT = 320, 240
 Call = Callable[..., Awaitable[Any]]
 
+# The empty icon keeps browsers from asking for /favicon.ico, which the shop does not have.
 PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><link rel=icon href="data:,">
 {beacon}{more}<h1>{title}</h1>
 {content}
 <script src="/shop/shop.js?release={release}" defer></script>"""
 """The script last, so that it does not take the image's place on the page's connection."""
+# Deferred scripts run in the page's order: the beacon listens before shop.js can throw.
 BEACON = """<script src="{endpoint}/_fc.js" defer data-path="{endpoint}/_fc" data-app=shop data-every=250
  data-release="{release}" data-route="{route}"></script>
 """
@@ -92,8 +95,10 @@ def router(catalogue: Call, call: Call) -> APIRouter:
 
     @pages.get("/shop/images/{sku}.png")
     async def image(sku: int) -> Response:
+        # As many pictures as `png` remembers: numbers that strangers make up cost no memory.
         whole = png(sku % 100)
         if SWITCHES.on("slow_image"):
+            # A body without a length is judged by its first byte, as all streams are: to the server nothing is slow.
             return StreamingResponse(dripping(whole), media_type="image/png")
         return Response(whole, media_type="image/png")
 
@@ -122,6 +127,7 @@ def png(number: int) -> bytes:
     noise = random.Random(number)
     rows = b"".join(b"\0" + noise.randbytes(WIDTH) for _ in range(HEIGHT))
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)
+    # The lowest level: noise does not get smaller by trying.
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 STARTUP_S = 30.0
+# Loaded before any fork: the child of a threaded process must not load libraries.
 _libc = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG = 1
 
@@ -27,6 +28,7 @@ def dies_with_parent(number: int) -> Any:
     """For `preexec_fn`: the kernel sends `number` when the starting thread is gone, kill −9 included."""
 
     def ask() -> None:
+        # It runs after the child changed its user, which would clear the setting (prctl(2)).
         _libc.prctl(_PDEATHSIG, number)
 
     return ask
@@ -70,9 +72,11 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program whose output goes to `log`, pinned to a core, and which dies with us."""
     with log.open("ab") as out:
+        # A file and not a pipe: one that nobody reads fills up and stops its writer. 60 KB of Huey's tracebacks did.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=dies_with_parent(stop), **options
         )
+    # At once: an affinity belongs to one thread, and is inherited only by those that it starts later.
     if core is not None:
         pin(process.pid, core)
     return process
@@ -92,6 +96,7 @@ class Postgres:
         self._as: dict[str, Any] = {}
         self._bin = _binaries()
         if os.geteuid() == 0:
+            # Without the empty list it would keep root's groups.
             self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             self._bin = _reachable(self._bin, directory)
         self.port = free_port()
@@ -106,18 +111,21 @@ class Postgres:
                 self._bin / "initdb", "-D", self._data, "-U", "shop",
                 "--no-sync", "--no-locale", "-E", "UTF8", "--auth=trust",
             ],
+            # `nobody` may not be allowed into the folder that we are in.
             check=True, capture_output=True, cwd="/", **self._as,
         )  # fmt: skip
+        # What is on disk is thrown away at the end; syncing it would make commits as slow as this machine's disk.
         settings = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": "100", "shared_buffers": "64MB"}
         command = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port), "-k", str(self._data)]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        # SIGQUIT reaches its children too. Killed, it could tell them nothing and would leave its shared memory.
         self.process = spawn(command, self._log, self._core, stop=signal.SIGQUIT, cwd="/", **self._as)
         await_port(self.port, self.process, self._log)
         return f"postgresql+psycopg://shop@127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         """Fast shutdown."""
-        end(self.process, signal.SIGINT)
+        end(self.process, signal.SIGINT)  # SIGTERM would wait until every client has gone
 
 
 class Redis:
@@ -129,6 +137,7 @@ class Redis:
 
     def start(self) -> str:
         """Start; returns the URL."""
+        # Nothing is kept on disk: after `cache_down` sessions and carts are gone, as with a real cache.
         command = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         log = self._directory / f"redis-{self._name}.log"
         self.process = spawn(command, log, self._core, cwd=str(self._directory))

@@ -21,6 +21,7 @@ books = threading.Lock()
 engine: Engine
 
 STORE = text("INSERT INTO payments (order_id, amount) VALUES (:o, :a)")
+# `pg_sleep` is volatile: the planner keeps a column of it that nobody reads.
 SLOW_STORE = text("INSERT INTO payments (order_id, amount) SELECT :o, :a FROM (SELECT 1, pg_sleep(0.7)) AS one")
 
 
@@ -41,6 +42,7 @@ def pay() -> Any:
     if SWITCHES.on("retry") and not given.get("again"):
         raise RuntimeError("try again")
     if SWITCHES.on("payments_lock"):
+        # Only the wait: what is done under the lock is work of ours.
         with firstcause.spending("lock:books"):
             books.acquire()
         try:
@@ -62,6 +64,7 @@ def main() -> None:
     """Run the service."""
     global engine
     firstcause.configure(service="payments", app=app)
+    # As many as the server has threads: nobody here waits for a connection.
     engine = create_engine(required("DATABASE_URL"), pool_size=16, max_overflow=0)
     waitress.serve(app, host=listening(), port=int(required("PORT")), threads=16, _quiet=True)
 

@@ -59,6 +59,7 @@ class Program:
 
 
 def _of_prometheus(name: str, version: str) -> Program:
+    # Its releases are told their version like this; without it a build answers `--version` with none.
     stamp = f"-s -w -X github.com/prometheus/common/version.Version={version}"
     package = f"github.com/prometheus/prometheus/cmd/{name}"
     return Program(name, version, (3, 8), package, "prometheus", debian="prometheus", flags=stamp)
@@ -197,7 +198,7 @@ def _built(program: Program) -> Path | None:
                 raise ProgramMissingError(f"{_ways(program)}. Go was not done in {late.timeout:.0f} s") from late
             if done.returncode:
                 raise ProgramMissingError(f"{_ways(program)}. Go said: {done.stderr[-1500:]}")
-            half.rename(place)
+            half.rename(place)  # an interrupted build leaves nothing that looks ready
     return place
 
 
@@ -210,6 +211,7 @@ def _by_go(program: Program, target: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _by_ocb(program: Program, target: Path) -> subprocess.CompletedProcess[str]:
+    # Beside the target: a rename does not cross file systems, and /tmp often is one of its own.
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         command = [str(find("ocb")), "--config", str(program.manifest), "--output-path", folder, "--ldflags", "-s -w"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
@@ -224,7 +226,7 @@ def _alone(program: Program) -> Iterator[None]:
     place = _place(program).parent
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it however the process ends
         yield
 
 

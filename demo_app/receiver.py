@@ -90,6 +90,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                # Before the answer: Alertmanager sends again what was not accepted.
                 receiver._take(self.path.strip("/"), json.loads(body))
                 self.send_response(200)
                 self.send_header("content-length", "0")
@@ -112,6 +113,7 @@ class Receiver:
         with self._lock:
             notice = Notice(time.monotonic(), kind, payload)
             self.notices.append(notice)
+            # It comes all the time, to say that the chain is alive; nobody reads it.
             if kind == HEARTBEAT:
                 return
             if self._keep is not None:

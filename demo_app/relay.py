@@ -31,7 +31,7 @@ class Relay(threading.Thread):
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.sleep(0))  # one turn, for the cancelled to end before their loop does
         self._loop.close()
 
     def close(self) -> None:
@@ -76,11 +76,12 @@ async def asked(reader: StreamReader, writer: StreamWriter) -> tuple[str, int]:
     """Where the other side wants to be connected with."""
     _version, methods = await reader.readexactly(2)
     await reader.readexactly(methods)
-    writer.write(GREETING)
+    writer.write(GREETING)  # at once: the proxy stands beside the visitor, what is far lies behind it
     _version, _command, _reserved, kind = await reader.readexactly(4)
     if kind == _IPV4:
         host = socket.inet_ntoa(await reader.readexactly(4))
     elif kind == _NAME:
+        # Chromium leaves every name to the proxy; synthetic visitors send addresses.
         host = (await reader.readexactly((await reader.readexactly(1))[0])).decode("ascii")
     else:
         raise OSError("neither a name nor an address of version 4")

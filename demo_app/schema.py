@@ -26,9 +26,11 @@ ROLES = {"shop": "SHOP_PASSWORD", "monitor": "MONITOR_PASSWORD"}
 def main() -> None:
     """Bring the server to what the services expect."""
     url = make_url(required("ADMIN_URL"))
+    # CREATE DATABASE is refused inside a transaction.
     with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
         for role, variable in ROLES.items():
             log_in(connection, role, os.environ[variable])
+        # Without it pg_stat_activity hides from the Collector what the sessions of others do.
         connection.execute(text("GRANT pg_monitor TO monitor"))
         known = set(connection.execute(text("SELECT datname FROM pg_database")).scalars())
         for name in sorted(DATABASES.keys() - known):
@@ -44,6 +46,7 @@ def log_in(connection: Connection, role: str, password: str) -> None:
     verb = "ALTER" if found else "CREATE"
     # Statements about roles take no parameters; the server does the quoting.
     quoted = connection.execute(text("SELECT quote_literal(:password)"), {"password": password}).scalar_one()
+    # psycopg takes a % for a placeholder, also where there are no parameters.
     connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD {quoted}".replace("%", "%%"))
 
 
@@ -51,6 +54,7 @@ def fill(connection: Connection, schema: str) -> None:
     """The tables, as property of the services' role, when there are none yet."""
     if connection.execute(text("SELECT 1 FROM pg_tables WHERE schemaname = 'public'")).first():
         return
+    # Since PostgreSQL 15 only a database's owner may create in public, and this one may be older, and somebody else's.
     connection.execute(text("GRANT ALL ON SCHEMA public TO shop"))
     connection.execute(text("SET ROLE shop"))
     tables(connection, schema)

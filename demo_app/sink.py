@@ -24,7 +24,7 @@ class Sink:
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version = "HTTP/1.1"  # exporters keep their connection; 1.0 would close it after each batch
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -75,6 +75,7 @@ def waterfall(trace: list[tuple[str, Any]], width: int = 40) -> list[str]:
     lines = []
     for service, span in sorted(trace, key=lambda item: item[1].start_time_unix_nano):
         depth, above = 0, by_id.get(span.parent_span_id)
+        # Bounded: spans are what somebody sent, and two may name each other as parent.
         while above is not None and depth < 20:
             depth, above = depth + 1, by_id.get(above.parent_span_id)
         start = (span.start_time_unix_nano - began) * width // whole

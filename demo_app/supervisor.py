@@ -26,6 +26,7 @@ SERVICES = ("payments", "orders", "gateway", "rum", "worker")
 LISTENING = SERVICES[:4]
 FAR_S = 1.4
 """A round trip of the slow line: connecting and asking take two, which is more than a good page has."""
+# The scheduler shares the core evenly: while all want it, the edge has a thirteenth.
 NEIGHBOURS = 12
 STATE = Path(tempfile.gettempdir()) / f"firstcause-demo-{os.getuid()}.path"
 """Says where the running demo's switches are, for `python -m demo_app.break`."""
@@ -74,10 +75,11 @@ class Shop:
 
     def __init__(self, collector: str, tell: Callable[[str], None] = print) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="firstcause-demo-"))
-        self.directory.chmod(0o755)
+        self.directory.chmod(0o755)  # PostgreSQL may run as another user, and has to get in
         self._collector, self._tell = collector, tell
         self._sweeper = subprocess.Popen(
             [sys.executable, "-S", "-c", _SWEEPER, str(self.directory), str(STATE)],
+            # Ctrl-C goes to the whole foreground group of a terminal; the sweeper has to outlive it.
             stdin=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self._cores = os.sched_getaffinity(0)
@@ -105,6 +107,7 @@ class Shop:
         self.stop()
 
     def _start(self) -> None:
+        # The runner's threads, load and relay among them, inherit this: they must not compete with the edge.
         os.sched_setaffinity(0, {self._quiet_core})
         write(self.switches, set())
         self.relay.start()
@@ -122,13 +125,14 @@ class Shop:
             self._service(name, {**urls, "DATABASE_URL": f"{database}/{own}"})
         for name in LISTENING:
             await_port(self.ports[name], self.processes[name], self.log(name))
-        STATE.write_text(self.switches)
+        STATE.write_text(self.switches)  # last: `demo_app.break` takes it for a shop that runs
 
     def _schema(self, database: str) -> None:
         from sqlalchemy import create_engine, text
 
         from .schema import DATABASES, tables
 
+        # CREATE DATABASE is refused inside a transaction.
         server = create_engine(f"{database}/postgres", isolation_level="AUTOCOMMIT")
         with accepted(server) as connection:
             for name in DATABASES:
@@ -142,6 +146,7 @@ class Shop:
 
     def _service(self, name: str, urls: dict[str, str]) -> None:
         environ = {
+            # Whoever starts the demo may observe services of their own; those settings are not the shop's.
             **{k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "FIRSTCAUSE_"))},
             **urls,
             "PORT": str(self.ports[name]),
@@ -163,12 +168,14 @@ class Shop:
         core = self._core if name == "gateway" else self._quiet_core
         self.processes[name] = spawn(command, self.log(name), core, env=environ)
 
+    # The same for all: each believes verdicts of the others, and the endpoint the marks of gateway's pages.
     _key = secrets.token_hex(16)
 
     @property
     def _of_rum(self) -> dict[str, str]:
         """Settings of the RUM endpoint: browsers here are all automated, and a window of minutes lasts seconds."""
         origin = f"http://127.0.0.1:{self.ports['gateway']}"
+        # Blame may not wait: the shortest window of the rules lasts 5 s here, and has to see it in time.
         settings = {"ORIGINS": origin, "COUNT_TESTS": "true", "SETTLE_S": "6", "SETTLE_LATE_S": "6", "BLAME_S": "0"}
         return {f"FIRSTCAUSE_RUM_{name}": value for name, value in settings.items()}
 
@@ -207,6 +214,7 @@ class Shop:
     def mend(self, fault: str) -> None:
         """Switch one fault off."""
         self.on.discard(fault)
+        # Before the repair: a checkout in between would leak once more.
         write(self.switches, self.on)
         self._outside_off(fault)
 
@@ -230,6 +238,7 @@ class Shop:
             end(process, signal.SIGTERM)
         for name in ("cache", "queue", "postgres"):
             part = getattr(self, name, None)
+            # A start that failed halfway ends here too: what it had not come to is missing, or has no process.
             if part is not None and hasattr(part, "process"):
                 part.stop()
         self.relay.close()

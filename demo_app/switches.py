@@ -33,6 +33,7 @@ class Switches:
                 self._on = frozenset(json.loads(Path(self._path).read_text()))
                 self._seen = changed
         except (OSError, ValueError):
+            # In a container there is no file before the first fault.
             self._on = frozenset()
 
 

@@ -21,6 +21,7 @@ from .relay import GRANTED, GREETING, Relay
 
 PATIENCE_S = 20.0
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) firstcause-demo"
+# The beacon's script is at another origin and does not match: nothing here runs it.
 _SCRIPT, _IMAGE = re.compile('<script src="(/[^"]+)"'), re.compile('<img src="([^"]+)"')
 _DATA, _SAID = re.compile(r'data-(\w+)="?([^" >]+)'), re.compile('(traceparent|fcmark);desc="([^"]+)"')
 _MEMBERS = {"traceparent": "tp", "fcmark": "mark"}
@@ -126,6 +127,7 @@ class Page:
             self.add("err", kind="error", type="TypeError", msg="undefined has no items", fp="00000001", n=1)
         if text != BUSY:
             return 0.0
+        # Not computed: for the page it is the same time, and the shop keeps its cores.
         time.sleep(BUSY_MS / 1e3)
         return float(BUSY_MS)
 
@@ -178,6 +180,7 @@ class Page:
             **{name: said for name, said in known.items() if said}, "items": self.items,
         }  # fmt: skip
         line = Line(to, self.relay)
+        # As the beacon does: with application/json a browser would have to ask first (CORS preflight).
         headers = {"Content-Type": "text/plain;charset=UTF-8", "Origin": self.url, "User-Agent": AGENT}
         line.request("POST", urlsplit(to).path, json.dumps(body), headers)
         line.getresponse().read()

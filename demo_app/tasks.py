@@ -7,11 +7,12 @@ from typing import Any
 import huey
 from sqlalchemy import Engine, text
 
-engine: Engine | None = None
+engine: Engine | None = None  # set by the worker; who only enqueues needs none
 
 
 def make_queue(url: str) -> tuple[Any, Any]:
     """The queue at `url`, and the task `mail(order)`."""
+    # Nobody reads results, and Huey keeps them in Redis until somebody does.
     queue = huey.RedisHuey("mail", url=url, results=False)
 
     @queue.task(retries=2, retry_delay=1)  # type: ignore[untyped-decorator]

@@ -53,6 +53,7 @@ def between(before: Reading, after: Reading, edge: str) -> list[Row]:
     """What the users' requests at `edge` said of a round, dependencies resolved, most frequent first."""
     nothing: tuple[Counts, Details] = (Counts(), {})
     own = {
+        # A service behind the edge may make it slow within its own objective: its degraded requests count too.
         service: since(before.get(service, nothing)[0], *after[service], degraded=service != edge) for service in after
     }
     return sorted(resolved(own.get(edge, []), own), key=lambda row: (-float(row["count"]), -float(row["excess"])))
@@ -74,6 +75,7 @@ def resolved(rows: list[Row], own: Mapping[str, list[Row]]) -> list[Row]:
 
 def _parts(row: Row, said: list[Row]) -> list[Row]:
     total = sum(part["excess"] for part in said)
+    # Whoever says nothing of itself keeps the blame: a service without instrumentation, or one that was fine.
     if not row["cause"].startswith("dependency.") or not total:
         return [row]
     shares = [(part, part["excess"] / total) for part in said]

@@ -26,6 +26,7 @@ TABS = 4
 """Views per second of a region, and how many it has open at most; who finds none free does not come."""
 DWELL_S, LINGER_S = 1.5, 0.5
 """How long a page is looked at, at least so long that its first beacon leaves, and how long its last may take."""
+# Children inherit the runner's one core; the kernel ignores those of a list that the machine does not have.
 EVERYWHERE = range(64)
 """Cores that browsers may have: all there are."""
 BUTTON = "(({ x, y }) => [x + 5, y + 5])(document.querySelector('button').getBoundingClientRect())"
@@ -46,6 +47,7 @@ class Real:
 
     def __init__(self, folder: Path, zone: str, relay: Relay | None = None) -> None:
         self._relay = relay
+        # By default Chromium goes round the proxy to loopback; `<-loopback>` takes that back.
         flags = [f"--proxy-server=socks5://127.0.0.1:{relay.port}", "--proxy-bypass-list=<-loopback>"] if relay else []
         self._browser = Browser(zone=zone, flags=flags, folder=folder, cores=EVERYWHERE)
 
@@ -58,6 +60,7 @@ class Real:
                 tab.run("window.ordered")
             time.sleep(DWELL_S)
             tab.go("about:blank")
+            # The last beacon connects and posts: two round trips of the line.
             time.sleep(LINGER_S + (2 * self._relay.delay_s if self._relay else 0))
 
     def close(self) -> None:

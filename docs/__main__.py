@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "sdk" / "src"))
+sys.path.insert(0, str(HERE.parent / "sdk" / "src"))  # the SDK of this checkout, whichever is installed
 
 from firstcause.conventions import CAUSES, INSTRUMENTS, KINDS, Instrument, prometheus_name  # noqa: E402
 
@@ -94,6 +94,7 @@ def differences(rendered: Mapping[str, str], folder: Path) -> list[str]:
 
 def _generated(folder: Path) -> list[str]:
     pages = folder.rglob("*.md")
+    # By their mark: what is written by hand lies in the same folder, and nothing renders it.
     return [page.relative_to(folder).as_posix() for page in pages if page.read_text("utf-8").startswith(MADE)]
 
 
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str]) -> int:
             print(problem, file=sys.stderr)
         return 1 if problems else 0
     for name, text in render().items():
+        # The same bytes on every system: Windows would write other ends of lines.
         (HERE / name).write_text(text, "utf-8", newline="\n")
     return 0
 

@@ -27,6 +27,7 @@ _INTRO = "Settings that `configure` and `Capture` take: [configuration.md](confi
 def _entry(name: str, thing: Any) -> list[str]:
     if not inspect.isclass(thing):
         return [f"### `{signature(name, thing)}`", text_of(thing)]
+    # Users catch exceptions and do not make them; the signature of one would say nothing they need.
     heading = signature(name, thing) if has_own_signature(thing) and not issubclass(thing, Exception) else name
     fields = [f"- `{field}`: {says}" if says else f"- `{field}`" for field, says in fields_of(thing).items()]
     inside = [part for member, one in members(thing) for part in _member(name, member, one)]

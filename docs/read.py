@@ -17,6 +17,7 @@ def text_of(thing: Any) -> str:
 
 def fields_of(cls: type) -> dict[str, str]:
     """Each annotated field of a class body, and the string under it (in one line; "" without one)."""
+    # From the source: Python forgets a string under a field as soon as it is compiled.
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     found: dict[str, str] = {}
     name = ""
@@ -36,6 +37,7 @@ def signature(name: str, thing: Any) -> str:
     """`name(parameter: type = default) -> type`, with annotations as they are written."""
     made = inspect.signature(thing)
     given = [one for one in made.parameters.values() if one.name != "self"]
+    # "None" is a string: modules with postponed annotations give them as they are written.
     returns = "" if inspect.isclass(thing) or made.return_annotation in (None, "None") else made.return_annotation
     arrow = f" -> {_annotation(returns)}" if returns not in ("", inspect.Signature.empty) else ""
     return f"{name}({', '.join(_parameters(given))}){arrow}"
@@ -59,6 +61,7 @@ def _parameter(one: inspect.Parameter) -> str:
 
 
 def _default(value: Any) -> str:
+    # The repr of an object holds its address, another one in each run, and the page would never be up to date.
     return "…" if repr(value).startswith("<") else repr(value)
 
 
@@ -68,6 +71,7 @@ def _annotation(written: Any) -> str:
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
     """The public methods and properties that a class itself documents, in the order of its source."""
+    # `dir` or `inspect.getmembers` would sort them, and add what is inherited.
     for name, thing in vars(cls).items():
         plain = thing.fget if isinstance(thing, property) else thing
         if not name.startswith("_") and callable(plain) and text_of(plain):

@@ -41,4 +41,5 @@ def _variables(name: str, says: str) -> str:
 
 def _default(one: Any) -> str:
     value = default_of(one)
+    # 0 and False are values; an empty string or tuple says that there is none.
     return f"`{value!r}`" if value or isinstance(value, (bool, int, float)) else "–"

@@ -47,7 +47,7 @@ def test_a_download_that_fails_leaves_nothing_and_is_tried_again(debian: Path) -
 
 def test_a_package_that_is_too_old_is_not_downloaded(debian: Path) -> None:
     """What tests are made for may not be in it."""
-    for name, line in {"apt-cache": "echo 'Version: 0.9'", "apt-get": "touch \"$0.was-asked\"", "dpkg-deb": UNPACKS}.items():
+    for name, line in {"apt-cache": "echo 'Version: 0.9'", "apt-get": 'touch "$0.was-asked"', "dpkg-deb": UNPACKS}.items():
         _script(debian, name, line)
     assert _from_debian(PROGRAM) is None
     assert not list(debian.glob("*.was-asked"))
