@@ -74,3 +74,16 @@ def test_settings_load_no_sdk() -> None:
     code = "import sys, firstcause._config as c; c.Config.from_env({}, service='s'); print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     assert "False" == done.stdout.strip()
+
+
+def test_a_second_configure_names_what_came_too_late() -> None:
+    """What is as before is no news, in whatever sequence it was given."""
+    code = """
+import firstcause
+first = firstcause.configure("shop", mesh_hosts=["orders"], log_stream="none")
+assert [] == [w for w in firstcause.configure("shop", mesh_hosts=["orders"]).warnings if "too late" in w]
+print([w for w in firstcause.configure("shop", mesh_hosts=["orders", "mail"]).warnings if "too late" in w])
+"""
+    environ = {"PYTHONPATH": ":".join(sys.path), "FIRSTCAUSE_METRICS_PORT": "0", "OTEL_SDK_DISABLED": "true"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ)
+    assert ("['configured before, these settings came too late: mesh_hosts']\n", "") == (done.stdout, done.stderr)

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 BOT, TEST = "bot", "test"
 """Values of `user_agent.synthetic.type`."""
+# Cubot makes phones.
 _BOT = re.compile(
-    r"bot\b|bot[/_; -]|crawl|spider|slurp|mediapartners|bingpreview|facebookexternalhit|embedly|pingdom|uptime"
+    r"(?<!cu)bot(?:\b|[/_; -])|crawl|spider|slurp|mediapartners|bingpreview|facebookexternalhit|embedly|pingdom|uptime"
     r"|lighthouse|gtmetrix|pagespeed|ptst|scrapy|curl/|wget/|python-requests|aiohttp/|httpx/|go-http|okhttp|java/",
     re.IGNORECASE,
 )

@@ -78,10 +78,15 @@ def configure(service: str | None, app: Any, settings: dict[str, Any]) -> Setup:
 
 def _note_late(setup: Setup, settings: dict[str, Any]) -> None:
     """A second call cannot change what runs: settings that differ are named."""
-    late = [name for name, value in settings.items() if getattr(_state.config, name, value) != value]
+    late = [name for name, value in settings.items() if getattr(_state.config, name, value) != _kept(value)]
     warning = f"configured before, these settings came too late: {', '.join(sorted(late))}"
     if late and warning not in setup.warnings:
         setup.warnings.append(warning)
+
+
+def _kept(value: Any) -> Any:
+    """A setting as the configuration holds it, which nobody can change."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _start(config: Config) -> None:

@@ -16,7 +16,7 @@ from .pages import BROWSER
         ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", True, "bot"),
         ("Mozilla/5.0 (compatible; bingbot/2.0)", False, "bot"), ("curl/8.5.0", False, "bot"),
         (BROWSER.replace("Chrome", "HeadlessChrome"), False, "test"), ("x" * 9000 + "bot", False, ""),
-        ("Mozilla/5.0 (Linux; Android 14; CUBOT X30) Chrome/120.0", False, "bot"),
+        ("Mozilla/5.0 (Linux; Android 14; CUBOT X30) Chrome/120.0", False, ""), ("CUBOT_X18_Plus", False, ""),
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Safari/605.1", False, ""),
     ],
 )  # fmt: skip

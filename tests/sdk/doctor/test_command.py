@@ -32,6 +32,10 @@ SKIPPED = Result(Check("skipped", "Nobody knows", "error", lambda _c: ()), skipp
         ("gunicorn -k gevent --workers=3 --bind=:8000 shop:make()", ("gunicorn", "shop:make()", 3, "gevent", "")),
         ("/usr/bin/hypercorn shop:app -b 10.0.0.1:80 -w 2", ("hypercorn", "shop:app", 2, "", "10.0.0.1")),
         ("firstcause run uvicorn shop:app", ("uvicorn", "shop:app", 1, "", "")),
+        ("python -m firstcause run uvicorn shop:app", ("uvicorn", "shop:app", 1, "", "")),
+        ("uvicorn shop:app --host ::1", ("uvicorn", "shop:app", 1, "", "::1")),
+        ("hypercorn shop:app --bind [::1]:80", ("hypercorn", "shop:app", 1, "", "[::1]")),
+        ("gunicorn --bind unix:/run/shop.sock shop:app", ("gunicorn", "shop:app", 1, "", "")),
         ("python worker.py", ("", "", 1, "", "")),
         ("", ("", "", 1, "", "")),
     ],
@@ -40,7 +44,7 @@ def test_a_start_command_is_read(words: str, wanted: tuple[str, str, int, str, s
     """Server, application, workers, their class, and the address."""
     line = parse(words.split(), {})
     assert wanted == (line.server, line.app, line.workers, line.worker_class, line.host)
-    assert line.by_run is words.startswith("firstcause run")
+    assert line.by_run is ("firstcause run" in words)
 
 
 def test_the_gravest_finding_is_the_status_of_the_report() -> None:

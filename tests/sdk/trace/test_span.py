@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from firstcause.logs.setup import describe
 from firstcause.trace.provider import TracerProvider
 from firstcause.trace.span import Span
 from firstcause.trace.values import Limits
@@ -131,6 +132,21 @@ def test_after_the_end_nothing_changes() -> None:
         s.end_time,
     )
     assert not s.is_recording()
+
+
+def test_a_deep_stack_says_where_it_was_raised() -> None:
+    """Of a stack that is too long the innermost calls are kept, in spans and in log lines."""
+
+    def down(calls: int) -> None:
+        if calls == 0:
+            raise ValueError("deep")
+        down(calls - 1)
+
+    s = span()
+    with pytest.raises(ValueError, match="deep") as raised, s:
+        down(100)
+    for said in (s.events[0][2], describe(raised.value)):
+        assert 'raise ValueError("deep")' in said["exception.stacktrace"]
 
 
 def test_leaving_by_an_exception() -> None:

@@ -36,12 +36,21 @@ class StartLine:
 def parse(words: Sequence[str], environ: Mapping[str, str]) -> StartLine:
     """Read a command line; `WEB_CONCURRENCY` counts where no number of workers is given."""
     words = [word for given in words for word in _split(given)]
-    by_run = any(word.endswith("firstcause") for word in words[:2]) and "run" in words
+    by_run = any(first.endswith("firstcause") and second == "run" for first, second in pairwise(words))
     server = next((name for word in words for name in SERVERS if word.rpartition("/")[2] == name), "")
     workers = _number(_after(words, _WORKERS)) or _number(environ.get("WEB_CONCURRENCY", "")) or 1
-    host = _after(words, _HOSTS)
-    host = host.rpartition(":")[0] if ":" in host else host
+    host = _host(_after(words, _HOSTS))
     return StartLine(server, _app(words), workers, _after(words, _CLASS), host, tuple(words), by_run)
+
+
+def _host(given: str) -> str:
+    """An address without its port; a socket in the file system is on no network, so it has none."""
+    if given.startswith(("unix:", "fd:")):
+        return ""
+    if given.startswith("["):
+        return given.partition("]")[0] + "]"
+    # Only an IPv6 address has more than one colon, and without brackets it has no port.
+    return given if given.count(":") > 1 else given.partition(":")[0]
 
 
 def _split(word: str) -> list[str]:

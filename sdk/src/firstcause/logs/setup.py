@@ -194,7 +194,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
     fields: dict[str, Any] = {"exception.type": type(error).__qualname__}
     with guard("logs.exception"):
-        text = "".join(traceback.format_exception(error, limit=32))
+        text = "".join(traceback.format_exception(error, limit=-32))
         # Searched before it is cut for good: a cut must not part a secret from what names it.
         fields["exception.stacktrace"] = _last_lines(redact_value(_last_lines(text, MOST)), VALUE)
     return fields

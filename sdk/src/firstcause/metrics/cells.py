@@ -68,10 +68,10 @@ class Bound:
         self._known: set[str] = set()
 
     def __call__(self, value: str) -> str:
+        value = value[:MAX_LABEL]
         if value in self._known:
             return value
         if len(self._known) < self._most:
-            value = value[:MAX_LABEL]
             self._known.add(value)
             return value
         count("firstcause.self.overflow", attribute=self._name)

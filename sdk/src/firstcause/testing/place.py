@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 
 _SDK = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_KIT = os.path.dirname(__file__) + os.sep
 _STDLIB = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 

@@ -357,7 +357,8 @@ def ledger_attributes(spent: Mapping[str, int]) -> dict[str, float]:
 
 def _stack(error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_exception(error, limit=32))
+        # The innermost: in a deep stack of middleware the outermost do not say where it was raised.
+        text = "".join(traceback.format_exception(error, limit=-32))
     except Exception:  # noqa: BLE001 - a host's exception may fail at being printed
         return ""
     return _redacted(text[-_STACK:], _STACK)
