@@ -147,6 +147,7 @@ def _all(runs: int, *, again: bool) -> list[dict[str, Any]]:
             continue
         began = time.monotonic()
         played[plan.name] = asdict(play(plan))
+        # After each run: all of them take about an hour.
         kept.write_text(json.dumps(played, indent=1) + "\n")
         print(f"{plan.name}: {played[plan.name]} in {time.monotonic() - began:.0f} s", flush=True)
     return list(played.values())
@@ -174,12 +175,14 @@ def play(plan: Plan) -> Outcome:
 
 
 def _played(plan: Plan, run: Run, called: OnCall) -> Outcome:
+    # Not warmed up: a counter that is born of the first failures loses that burst to `rate`.
     if plan.event == "birth":
         time.sleep(BORN_S)
     else:
         run.warm_up()
     called.begin()
     since = run.load.now()
+    # The judge alone knows the answers: nothing here could hand them on to what is judged.
     wanted, _place = run.judge.place("+".join(plan.faults), [])
     outcome = Outcome(plan.kind, wanted, plan.incidents)
     _break(plan, run)
@@ -188,6 +191,7 @@ def _played(plan: Plan, run: Run, called: OnCall) -> Outcome:
     repaired = time.monotonic()
     _mend(plan, run)
     _afterwards(outcome, repaired, time.monotonic(), called)
+    # A copy of the samples: the load's thread still adds to them.
     outcome.bound_s = first_burn(_spec(), list(run.load.samples), since, pace=PACE, scale=SCALE) if wanted else None
     return outcome
 
@@ -223,7 +227,7 @@ def _endure(plan: Plan, run: Run, called: OnCall, wanted: bool) -> None:
     meddle = MEDDLING.get(plan.event)
     if meddle and plan.seed % 2:
         run.watch(EVENT_S)  # in the middle of the first signs
-    elif meddle:
+    elif meddle:  # once somebody was told, who must not be told again
         run.watch(PAGE_S, lambda: bool(called.pages))
     if meddle:
         meddle(run, called)
@@ -267,6 +271,7 @@ def _first(outcome: Outcome, plan: Plan, judge: Judge, called: OnCall) -> None:
     seen = called.chain.query("group by (culprit_service, cause) ({__name__=~'firstcause_request_.*',cause!=''})")
     verdicts = [(row["metric"]["culprit_service"], row["metric"]["cause"]) for row in seen]
     outcome.by_chance = sum(judge.place(fault, [one])[1] for one in verdicts) / max(1, len(verdicts))
+    # The Watchdog fires at all times, and accuses nobody.
     alerts = called.chain.query(
         'sort_desc(count by (service) (ALERTS{alertstate="firing",alertname!="Watchdog",service!="none"}))'
     )
@@ -279,6 +284,7 @@ def _afterwards(outcome: Outcome, repaired: float, well: float, called: OnCall) 
     """From the repair to the end of the last page."""
     if outcome.wanted and wait(called.resolved, RESOLVE_S) and called.pages:
         last = [notice for notice in called.notices if notice.kind == PAGE][-1]
+        # It may be over before the last of those who waited have their answer.
         outcome.resolved_s = max(0.0, last.at - well)
     outcome.better_s = _better(repaired, well, [notice for notice in called.notices if notice.kind == PAGE])
     outcome.pages, outcome.failed = called.groups, called.failures()

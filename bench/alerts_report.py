@@ -75,6 +75,7 @@ def _bounds(hurt: Sequence[Outcome], silent: Sequence[Outcome]) -> list[tuple[st
 
     def within(what: str, key: str, most: float) -> tuple[str, str, str, bool]:
         worst = max((one[key] for one in hurt if one[key] is not None), default=0.0)
+        # What never came has no seconds, and would not show in the worst.
         missing = sum(one[key] is None for one in hurt)
         return what, f"{worst:.1f} s, {missing} never", f"{most:.0f} s", worst <= most and not missing
 

@@ -29,6 +29,7 @@ async def step(number: int) -> int:
         span.set_attribute("step.kind", "bench")
         span.set_attribute("step.even", number % 2 == 0)
         span.set_attribute("step.weight", 0.5)
+        # Back to the loop, so that all five are open at once.
         await asyncio.sleep(0)
     return number
 
@@ -61,6 +62,7 @@ def firstcause(app: FastAPI) -> None:
 
 def stock(app: FastAPI) -> None:
     """OpenTelemetry SDK and contrib, all three signals over OTLP/HTTP, one log record per request."""
+    # Imported in here: the memory of the other peers must not hold it.
     from opentelemetry import metrics
     from opentelemetry._logs import set_logger_provider
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -124,6 +126,7 @@ class PerRequest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; remember the status, then log."""
+        # What ServerErrorMiddleware, which is outside of this one, answers when the application raises.
         status = 500
 
         async def noting(message: Message) -> None:
@@ -149,6 +152,7 @@ def main() -> None:
     """Serve on the inherited listening socket until told to stop."""
     app = application()
     PEERS[os.environ["BENCH_PEER"]](app)
+    # No access log for any peer: it has a cost of its own, of the order of what is measured.
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop", http="httptools")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 

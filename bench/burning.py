@@ -33,7 +33,9 @@ def _answers(slo: Slo, samples: Sequence[Sample]) -> Iterator[tuple[float, bool]
     for sample in samples:
         if sample.route.partition(" ")[2] in routes:
             slow = isinstance(slo.sli, Latency) and sample.seconds > slo.sli.within_s
+            # No answer at all (0) is bad for whoever waited, whatever the service made of it.
             failed = not isinstance(slo.sli, Latency) and (sample.status == 0 or sample.status >= 500)
+            # Counters move when there is an answer, so no rule can know of it before.
             yield sample.due + sample.seconds, slow or failed
 
 

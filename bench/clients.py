@@ -100,6 +100,7 @@ class Watched:
         RUNTIME.recorder = self.recorder if watched else None
         found: list[float] = []
         with self._unit():
+            # Not timed: the first call after a change of sides pays for what is cold by then.
             call()
             for _ in range(calls):
                 started = thread_time_ns()
@@ -155,6 +156,7 @@ def main(arguments: list[str]) -> int:
     for name in given.only.split(","):
         with ExitStack() as stack:
             bare, added, quiet = measure(watched, stack.enter_context(CLIENTS[name]()), given.cycles, given.calls)
+        # Held to the undisturbed calls: the mean moves with whatever else the machine does.
         over = over or quiet > LIMIT_US
         print(f"{name:12} {bare!s:24} {added!s:24} {quiet:.1f}", flush=True)
     return 1 if given.check and over else 0

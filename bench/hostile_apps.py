@@ -39,6 +39,7 @@ def asgi_application() -> FastAPI:
     @app.get("/stream")
     async def stream(n: int = 3) -> StreamingResponse:
         async def rows() -> AsyncIterator[bytes]:
+            # `n` is a mutation's: without a bound one request could last as long as the bench.
             for number in range(min(max(n, 0), ROWS)):
                 yield b"row %d\n" % number
 
@@ -95,6 +96,7 @@ def serve(kind: str, listener: int) -> None:
     app = asgi_application()
     if kind == "watched":
         firstcause.configure(service="hostile", app=app)
+    # No Date: two servers that are asked one after the other may be a second apart.
     config = uvicorn.Config(app, log_level="critical", access_log=False, date_header=False)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listener)])
 

@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
             took, brought = once(name)
             times[name].append(took)
             heavy[name].update(brought)
+    # Medians: in the first round some modules may have to be compiled as well.
     return report({name: median(took) for name, took in times.items()}, heavy)
 
 

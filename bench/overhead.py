@@ -98,6 +98,7 @@ def environment(peer: Peer, endpoints: dict[str, str]) -> dict[str, str]:
     path = f"{ROOT / 'sdk' / 'src'}:{ROOT}"
     own = {"BENCH_PEER": peer.app, "OTEL_SERVICE_NAME": "bench", "PYTHONPATH": path}
     if peer.app == "firstcause":
+        # Any free port: several of these are up at the same time.
         own["FIRSTCAUSE_METRICS_PORT"] = "0"
     return kept | own | export | peer.environment
 
@@ -120,6 +121,7 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {allowed[core]})
 
 
+# Read before this process pins itself: from then on it sees one core only.
 CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -167,6 +169,7 @@ async def measure(server: Server, route: str, seconds: float) -> float:
     before = server.cpu_s()
     done = await load.run(server.port, load.request(route, server.peer.headers), seconds)
     await asyncio.sleep(DRAIN_S)
+    # A failed answer costs less than a good one: a mean of both would say nothing.
     if done.failed or not done.answered:
         raise RuntimeError(f"{server.peer.name} {route}: {done.failed} failed, {done.answered} answered")
     return (server.cpu_s() - before) * 1e6 / done.answered
@@ -180,6 +183,7 @@ async def cycles(servers: list[Server], budget_s: float, seed: int) -> report.Sa
         await measure(server, route, SLICE_S)
     samples: report.Samples = {(server.peer.name, route): [] for server, route in cases}
     end = time.monotonic() + budget_s
+    # Two cycles at least: of a single one the interval has no width, and its upper end decides.
     while time.monotonic() < end or len(next(iter(samples.values()))) < 2:
         order.shuffle(cases)
         for server, route in cases:

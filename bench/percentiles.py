@@ -35,6 +35,7 @@ DISTRIBUTIONS: dict[str, Callable[[random.Random], float]] = {
 
 def values(name: str) -> list[float]:
     """The seeded values of a distribution, within the promised range, in seconds."""
+    # A text seeds alike in every process: `random` does not use the salted `hash` for it.
     draw = random.Random(name)
     return [min(SLOWEST, max(FASTEST, DISTRIBUTIONS[name](draw))) for _ in range(VALUES)]
 

@@ -72,6 +72,7 @@ def _verdicts(samples: Samples) -> Iterator[Verdict]:
     yield Verdict("overhead, of stock's", ratio_of_medians(over_bare(samples, OURS, ITEMS), stock), 1 / 4)
     child = per_child(samples, STOCK)
     yield Verdict("child span, of stock's", ratio_of_medians(per_child(samples, OURS), child), 1 / 3)
+    # Refused, the spans pile up until the queue is full: from then on each is thrown away.
     full = per_child(samples, "firstcause, collector refuses")
     yield Verdict("child span with a full queue, of stock's", ratio_of_medians(full, child), 1 / 3)
 

@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "scrape.md").write_text(text)
     print(text)
+    # Bounded by who is alive; the peer keeps the files of every worker that ever was.
     return 0 if ratio <= LIMIT and files <= 2 * WORKERS + 4 else 1
 
 
@@ -113,6 +114,7 @@ def recycle(folder: Path) -> tuple[int, int]:
         pid = os.fork()
         if not pid:
             count_ours(folder)
+            # By SIGKILL: nothing that a worker does on its way out may be what keeps the folder small.
             os.kill(os.getpid(), 9)
         os.waitpid(pid, 0)
     our_metrics(folder).store.join()
@@ -157,6 +159,7 @@ def count_theirs() -> None:
 def workers(whose: str, folder: Path) -> Iterator[None]:
     """Live processes that have counted, until the block ends."""
     command = [sys.executable, "-m", "bench.scrape", "--worker", whose, str(folder)]
+    # In the child's environment: `prometheus_client` chooses its storage when it is imported.
     environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)} if whose == "theirs" else dict(os.environ)
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) for _ in range(WORKERS)
@@ -184,6 +187,7 @@ def work(whose: str, folder: Path) -> int:
 
 def table(found: dict[str, float], ratio: float, files: int, size: int) -> str:
     """The figures as a page."""
+    # Per route and status 14 edges, +Inf, count and sum.
     series = ROUTES * 3 * 17 + ROUTES * RESOURCES
     lines = [f"# A scrape of {WORKERS} workers with {series} series each", "", "| scrape | ms |", "|---|---|"]
     lines += [f"| {name} | {seconds * 1000:.0f} |" for name, seconds in found.items()]

@@ -16,6 +16,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     """Read each POST to its end and say yes."""
     try:
         while True:
+            # Names of headers have no case (RFC 9110, 5.1), and each exporter writes them its own way.
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]
             await reader.readexactly(int(length or 0))
@@ -27,6 +28,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Take everything and never reply."""
     try:
+        # It reads on: with full buffers a sender would hang in its write, and never come to wait for an answer.
         while await reader.read(65536):
             pass
     finally:

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
         if str(seed) not in played:
             rounds = play(seed, order(seed, ROUNDS), Screen())
             played[str(seed)] = [{"fault": r.fault, "right": r.right, "said": r.said} for r in rounds]
+            # After each seed, since one takes minutes.
             kept.write_text(json.dumps(played, indent=1) + "\n")
     rows = [row for seed in list(played)[: given.seeds] for row in played[seed]]
     text = table(rows)

@@ -157,10 +157,12 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
 
 def _is_origin(text: str) -> bool:
     parts = urlsplit(text)
+    # Compared as text with what browsers send, which has no path and no slash at its end.
     return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_network(text: str) -> bool:
+    # Strict: 10.1.2.3/8 may be meant as one address, or as all of its network.
     return bool(ipaddress.ip_network(text, strict=True))
 
 

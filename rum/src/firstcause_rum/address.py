@@ -32,6 +32,7 @@ class Networks:
             return address, trusted
         for hop in forwarded.split(",")[: -_HOPS - 1 : -1]:
             found = parsed(hop.strip())
+            # What stands further left was written by whoever wrote this.
             if found is None:
                 break
             address = found
@@ -44,12 +45,13 @@ def parsed(text: str) -> Address | None:
     """An address as headers write it, with or without a port; None when it is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
+    elif text.count(":") == 1:  # more of them are an IPv6 address, whose end is no port
         text = text.partition(":")[0]
     try:
         found = ip_address(text)
     except ValueError:
         return None
+    # As a dual-stack socket shows IPv4 peers (::ffff:192.0.2.7): no IPv4 network contains that form.
     mapped = getattr(found, "ipv4_mapped", None)
     return mapped or found
 

@@ -76,6 +76,7 @@ class Endpoint:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
+                # Not left to `atexit`, which does not run when uvicorn raises the signal again at its end.
                 self.core.settle(everything=True)
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
@@ -98,7 +99,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 async def _answer(send: Send, reply: Reply) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    if reply.status != 204:
+    if reply.status != 204:  # which must not have one (RFC 9110, 8.6)
         headers.append((b"content-length", b"0"))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

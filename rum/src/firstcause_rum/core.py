@@ -243,6 +243,7 @@ class Core:
     def _tick(self) -> None:
         """With the first beacon a thread begins that settles what is due, whether beacons come or not."""
         if self._ticking is None:
+            # Not when it is made: threads stay behind when a server forks after it has loaded the application.
             thread = threading.Thread(target=_settle_on, args=(weakref.ref(self),), name="firstcause-rum", daemon=True)
             thread.start()
             self._ticking = thread
@@ -255,7 +256,7 @@ def _settle_on(core: weakref.ref[Core]) -> None:
         if found is None:
             return
         found.settle()
-        del found
+        del found  # else this thread would keep it alive while it sleeps
 
 
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()

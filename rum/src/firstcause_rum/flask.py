@@ -28,6 +28,7 @@ def blueprint(config: Config | None = None) -> Blueprint:
         return Response(status=404) if found is None else Response(found.text, 200, list(found.headers))
 
     path = core.config.path
+    # The preflight is ours to answer: what Flask answers to OPTIONS knows nothing of origins.
     made.add_url_rule(
         path, "beacon", beacon, methods=["POST", "OPTIONS"], provide_automatic_options=False, strict_slashes=True
     )
@@ -47,6 +48,7 @@ def _judged(core: Core, visit: Visit) -> Reply:
     if length is None and not environ.get("wsgi.input_terminated"):
         return core.refuse(visit, BAD, "length")  # nobody could say where such a body ends
     try:
+        # Not `get_data`, which waits for as long as the sender likes.
         raw = _read(environ["wsgi.input"], MOST + 1 if length is None else int(length), core.config.read_s)
     except OSError:
         raw = None

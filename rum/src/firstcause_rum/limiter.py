@@ -22,12 +22,14 @@ class Limiter:
         """Seconds to wait, 0 when the beacon may come; only then is it counted."""
         own = _level(self._known.get(network), self._rate, self._burst, now)
         total = _level(self._total, self._total_rate, self._total_burst, now)
+        # A refused one takes no token: who keeps asking gets in as soon as there is one.
         if own < 1 or total < 1:
             return max(1, ceil(max((1 - own) / self._rate, (1 - total) / self._total_rate)))
         self._total = (total - 1, now)
         self._known[network] = (own - 1, now)
         self._known.move_to_end(network)
         if len(self._known) > self._most:
+            # Who is forgotten begins with a full bucket again: against very many networks there is the total.
             self._known.popitem(last=False)
         return 0
 

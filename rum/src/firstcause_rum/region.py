@@ -73,6 +73,7 @@ class Database:
         now = monotonic()
         if self._reader is None or now - self._checked > CHECK_S:
             with self._lock:
+                # Before the look: a file that has gone must not be looked for at every beacon.
                 self._checked = now
                 changed = Path(self._path).stat().st_mtime
                 if self._reader is None or changed != self._changed:

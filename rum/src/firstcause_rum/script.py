@@ -31,6 +31,7 @@ def load(path: str = "") -> Script | None:
         (
             ("content-type", "text/javascript; charset=utf-8"), ("content-length", str(len(text))),
             ("cache-control", "public, max-age=3600"), ("etag", f'"{sha256(text).hexdigest()[:16]}"'),
+            # For pages of other origins: without CORS `integrity` refuses it, and its errors say only "Script error.".
             ("cross-origin-resource-policy", "cross-origin"), ("access-control-allow-origin", "*"),
             ("x-content-type-options", "nosniff"),
         ),

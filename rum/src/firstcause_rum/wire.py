@@ -59,6 +59,7 @@ def _among(*known: str) -> Reader:
 
 
 def _number(low: float, high: float) -> Reader:
+    # By exact type: to `isinstance` a `true` is an int as well.
     return lambda value: value if (type(value) is int or type(value) is float) and low <= value <= high else None
 
 

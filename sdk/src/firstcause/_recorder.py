@@ -199,6 +199,7 @@ class Recorder:
             unit.outcome = ERROR
             self._judge_error(unit, judged - baseline.wall)
         elif gone:
+            # Neither good nor bad: nobody waited for it any more.
             unit.outcome = CANCELLED
         elif judged > route.objective_ns and not route.probe:
             unit.outcome = SLOW
@@ -208,6 +209,7 @@ class Recorder:
             if over > SAY_NS and not baseline.cold and verdict.worth_saying(over, baseline):
                 unit.outcome = DEGRADED
                 self._judge_slow(unit, baseline)
+            # Degraded ones too: by the service's own objective they are good.
             self.baselines.offer(baseline, unit.wall_ns, unit.shares, unit.started_ns / 1e9)
 
     def _is_bad(self, unit: Unit, route: _Route) -> bool:
@@ -250,6 +252,7 @@ class Recorder:
                 attributes["error.type"] = (unit.error_type if own else "") or str(unit.status)
                 span.status_code = 2
             if unit.outcome in (ERROR, SLOW) and not unit.sampled:
+                # Before it ends: this makes the root a sampled span, which its end then exports.
                 self.provider.export_kept(span)
         span.end(unit.started_ns + unit.wall_ns)
 
@@ -301,6 +304,7 @@ class _Memory:
 
 def _hash(value: str, key: str) -> str:
     raw = value.encode("utf-8", "replace")
+    # blake2s takes keys of at most 32 bytes, and a user key may be longer.
     return hashlib.blake2s(raw, key=hashlib.sha256(key.encode()).digest() if key else b"", digest_size=8).hexdigest()
 
 

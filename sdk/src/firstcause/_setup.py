@@ -96,6 +96,7 @@ def _start(config: Config) -> None:
         setup.warnings.append("switched off by OTEL_SDK_DISABLED")
         return
     _state.recorder = _build(config, setup)
+    # Once per process: Python has no way to take these back.
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
     _state.exit = Exit(flush, shutdown, config.shutdown_s, lambda: WATCH.in_flight)
     _state.exit.install()
@@ -181,6 +182,7 @@ def _span_outlet(config: Config, resource: dict[str, Any], setup: Setup) -> Call
 
 def _set_provider(provider: Any, setup: Setup) -> None:
     current = trace.get_tracer_provider()
+    # The proxy stands for none. The API takes a provider once: of later ones it only warns.
     if isinstance(current, trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)
         setup.attached.append("OpenTelemetry tracing API")
@@ -401,6 +403,7 @@ def shutdown(timeout_s: float | None = None) -> bool:
     done += [made.shutdown(max(0.0, end - monotonic())) for made in _state.pipelines]
     if lines is not None and not lines.flush(max(0.0, end - monotonic())):
         lines.abandon()
+    # The exit calls this again: whoever was shut down here has nothing more to send.
     _state.pipelines.clear()
     if keeper is not None:
         done.append(keeper.join(end - monotonic()))

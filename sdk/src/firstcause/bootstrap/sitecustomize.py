@@ -11,10 +11,12 @@ def _next_site() -> None:
     from importlib.util import module_from_spec
 
     here = os.path.dirname(os.path.abspath(__file__))
+    # Without our own folder, in which the search would find this very file again.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
     spec = PathFinder.find_spec("sitecustomize", sys.path)
     if spec is None or spec.loader is None:
         return
+    # In our place: whoever imports `sitecustomize` later means theirs.
     module = sys.modules["sitecustomize"] = module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -30,4 +32,5 @@ def _ours() -> None:
 try:
     _ours()
 finally:
+    # Whatever becomes of us, theirs has to run.
     _next_site()

@@ -42,6 +42,7 @@ def instrument_deadlines() -> None:
         return
     _patches.put(asyncio.timeouts.Timeout, "__aenter__", _entering)
     _patches.put(asyncio.timeouts.Timeout, "__aexit__", _leaving)
+    # Python 3.11's `wait_for` cancels by itself; from 3.12 on it stands on `asyncio.timeout`.
     if hasattr(asyncio.tasks, "_cancel_and_wait"):
         _patches.put(asyncio.tasks, "_cancel_and_wait", _cancelling)
 

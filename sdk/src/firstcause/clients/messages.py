@@ -68,6 +68,7 @@ class Consuming:
                 FRAME.reset(self._frame)
                 otel_context.detach(self._span)
             except ValueError:
+                # A token of another context. The next message of this one must not find the unit of the last.
                 FRAME.set(None)
 
 
@@ -99,6 +100,7 @@ def _identify(
     }  # fmt: skip
     context = adopt(recorder, unit, headers, attributes, SpanKind.CONSUMER, from_loopback=True)
     user = came.get(USER)
+    # A message may hold anything: only what looks like a hash of ours becomes a field of every line.
     if isinstance(user, str) and len(user) <= 64 and user.isalnum():
         unit.user_hash = user
     _credit(unit, queue, came.get(SENT), due_s)

@@ -79,6 +79,7 @@ def caller() -> str:
     """Where the application asked: the innermost frame outside libraries, across the greenlet of async engines."""
     frame: FrameType | None = sys._getframe(2)
     found = _outside(frame)
+    # Not imported by us: without an async engine a host may have no greenlet at all.
     if found is None and "greenlet" in sys.modules:
         parent = sys.modules["greenlet"].getcurrent().parent
         found = None if parent is None else _outside(parent.gr_frame)
@@ -93,4 +94,5 @@ def _outside(frame: FrameType | None) -> FrameType | None:
 
 @lru_cache(maxsize=4096)
 def _of_library(name: str) -> bool:
+    # By name: to hash a code object takes longer than to walk the whole stack.
     return "site-packages" in name or "dist-packages" in name or name.startswith(("<", *_LIBRARIES))

@@ -43,6 +43,7 @@ def _name(pool: Any) -> str:
     if not _UNNAMED.fullmatch(pool.name):
         return str(pool.name)
     with guard("psycopg_pool.name"):
+        # As `connect` merges them: keywords win over the string.
         given = {**conninfo_to_dict(pool.conninfo), **(pool.kwargs or {})}
         return str(given.get("dbname") or pool.name)
     return str(pool.name)

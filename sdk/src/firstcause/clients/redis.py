@@ -122,6 +122,7 @@ def _command_async(original: Any) -> Any:
         pending = original(self, *args, **options)
         if not args or _silent():
             return pending
+        # The call begins when it is awaited, which may be long after it was made.
         return _awaited(pending, self, args)
 
     return execute_command

@@ -39,6 +39,7 @@ def _send(original: Any) -> Any:
                 response = original(self, request, *args, **kwargs)
                 reply(call, response.status_code, response.headers.get("server-timing", ""))
         finally:
+            # A redirect begins with a copy of this request, and may lead to a stranger.
             request.headers = kept
         response._firstcause_frame = call.frame
         return response

@@ -18,6 +18,7 @@ LONGEST = 8192
 SHOWN, DETAIL, SUMMARY, TABLES = 2048, 100, 120, 4
 ENDINGS = frozenset(("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"))
 """Time of the database, but no span: there is nothing in them to read."""
+# Possessive (`*+`): a statement may hold anything, and must not make the search go back over it.
 _TABLE = re.compile(
     r"(?:\b(?:FROM|JOIN|INTO)|^(?:UPDATE|COPY|(?:TRUNCATE|CREATE|ALTER|DROP)(?:\s+\w+)??\s+TABLE))\s+(?:ONLY\s+|IF\s+(?:NOT\s+)?EXISTS\s+)*"
     r"([A-Za-z_\"`\[][\w.\"`\]$]*+)",

@@ -36,7 +36,9 @@ def instrument() -> None:
     _cover(DefaultDialect)
     _patches.put(DefaultDialect, "initialize", _initialize)
     _patches.put(Engine, "__init__", _named)
+    # The pool's `connect` event comes when the connection is open: too late to time it.
     _patches.put(_ConnectionRecord, "_ConnectionRecord__connect", _connecting)
+    # No event says that somebody begins to wait for a connection.
     _patches.put(QueuePool, "_do_get", _waiting)
     for name, listener in _LISTENERS:
         event.listen(Pool, name, listener)
@@ -231,6 +233,7 @@ def _reading(pool: Any) -> Reading:
 def _checkout(_connection: Any, record: Any, proxy: Any) -> None:
     with guard("sqlalchemy.checkout"):
         holders = _holders(proxy._pool)
+        # On the record: another task or thread may give the connection back than the one that took it.
         record.info[_HOLD] = (holders, taken(holders))
 
 

@@ -111,6 +111,7 @@ def async_engines(context: Context) -> list[Finding]:
     """`from … import create_async_engine` before contrib patched it: that name makes engines nobody sees."""
     module, now = sys.modules.get("sqlalchemy.ext.asyncio"), None
     now = getattr(module, "create_async_engine", None)
+    # contrib patches by `wrapt`, which keeps the original under this name.
     if now is None or not hasattr(now, "__wrapped__"):
         return []
     early = [
@@ -123,6 +124,7 @@ def async_engines(context: Context) -> list[Finding]:
 
 
 def _global(module: Any, name: str) -> Any:
+    # `sys.modules` may hold anything, also what has no namespace.
     return vars(module).get(name) if hasattr(module, "__dict__") else None
 
 

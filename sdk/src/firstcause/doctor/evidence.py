@@ -54,6 +54,7 @@ def exported_once(context: Context) -> list[Finding]:
     copies = _seen(context).copies
     if not copies:
         return []
+    # With it FastAPI adds an exporter to whatever provider takes span processors, ours included.
     native = context.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     where = "FASTAPI_OTEL_AUTO_CONFIGURE" if native else "trace.get_tracer_provider().add_span_processor"
     fix = "unset FASTAPI_OTEL_AUTO_CONFIGURE" if native else "take the second exporter off: firstcause exports itself"

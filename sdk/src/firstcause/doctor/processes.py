@@ -35,6 +35,7 @@ def shared_metrics(context: Context) -> list[Finding]:
 
 def _own_collectors() -> Iterator[str]:
     client = sys.modules.get("prometheus_client")
+    # The registry has no public list of its collectors.
     for collector in list(getattr(getattr(client, "REGISTRY", None), "_collector_to_names", {})):
         if type(collector).__name__ not in _OWN and type(collector).__module__.startswith("prometheus_client"):
             yield getattr(collector, "_name", type(collector).__name__)

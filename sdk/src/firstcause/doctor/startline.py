@@ -38,6 +38,7 @@ def parse(words: Sequence[str], environ: Mapping[str, str]) -> StartLine:
     words = [word for given in words for word in _split(given)]
     by_run = any(first.endswith("firstcause") and second == "run" for first, second in pairwise(words))
     server = next((name for word in words for name in SERVERS if word.rpartition("/")[2] == name), "")
+    # uvicorn and gunicorn read the variable themselves.
     workers = _number(_after(words, _WORKERS)) or _number(environ.get("WEB_CONCURRENCY", "")) or 1
     host = _host(_after(words, _HOSTS))
     return StartLine(server, _app(words), workers, _after(words, _CLASS), host, tuple(words), by_run)

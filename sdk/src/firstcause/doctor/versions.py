@@ -9,6 +9,7 @@ from importlib import metadata
 
 from .examination import ERROR, WARNING, Check, Context, Finding
 
+# Not `packaging`, on which the SDK does not depend: its own requirements have these forms only.
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?$")
 _BOUND = re.compile(r"(>=|<|==)\s*([0-9][0-9.]*)")
 
@@ -65,6 +66,7 @@ def _conflicts() -> Iterator[Finding]:
     from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
     for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
+        # Only what is imported can be in use; loading the others would import their libraries.
         module = sys.modules.get(entry.module)
         kind = getattr(module, entry.attr, None)
         if kind is None:

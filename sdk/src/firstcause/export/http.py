@@ -210,6 +210,7 @@ class OtlpHttpExporter:
         import ssl
 
         if self._context is None:
+            # Kept, since making one reads all of the system's certificates.
             self._context = ssl.create_default_context()
         try:
             secured: socket = self._context.wrap_socket(sock, server_hostname=self._host)

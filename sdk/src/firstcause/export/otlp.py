@@ -132,6 +132,7 @@ def _tails() -> dict[tuple[int, bool, int], bytes]:
         for remote in (False, True):
             for code in range(3):
                 status = b"\x7a\x02\x18" + bytes([code]) if code else b"\x7a\x00"
+                # OTLP's own bits: 0x100 says that it is known whether the parent is remote, 0x200 that it is.
                 flags = b"\x85\x01" + _fixed32(0x300 if remote else 0x100)
                 tails[kind, remote, code] = b"\x30" + bytes([kind + 1]) + flags + status
     return tails

@@ -70,6 +70,7 @@ def rejected_items(body: bytes) -> int:
     """`partial_success.rejected_spans` (or `…log_records`) of an OTLP response; 0 for anything else."""
     partial = _field(body, 1)
     rejected = _field(partial, 1) if isinstance(partial, bytes) else None
+    # An int64: what looks larger is a negative number.
     return rejected if isinstance(rejected, int) and rejected < 1 << 63 else 0
 
 
@@ -104,6 +105,7 @@ def _value(message: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     number = 0
+    # Ten bytes hold 64 bits: what goes on after them is no number.
     for shift in range(0, 70, 7):
         byte = message[at]
         at += 1

@@ -45,6 +45,7 @@ class Form:
         """The unit's line, with its newline."""
         wall = unit.wall_ns
         own = [getattr(unit, name) for name in self._ids]
+        # Cut to microseconds first: then three decimals are all there are, as in what `Told` writes.
         spent = [ns // 1000 / 1000 for ns in unit.shares.values()]
         text = self._text % (
             (unit.started_ns + wall) // 1000 / 1e6, unit.trace_id, unit.span_id, wall // 1000 / 1000,
@@ -95,6 +96,7 @@ def _place(name: str) -> str:
 
 
 def _json(value: Any) -> str:
+    # The line is filled in by `%`, and a route may hold one of its own.
     return orjson.dumps(value).decode().replace("%", "%%")
 
 

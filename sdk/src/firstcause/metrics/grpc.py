@@ -24,12 +24,14 @@ class GrpcExporter:
 
         if self._channel is None:
             self._channel = self._open()
+        # Without serializers gRPC sends the bytes as they are: no generated classes, no second encoding.
         call = self._channel.unary_unary(METHOD)
         packed = grpc.Compression.Gzip if self._way.compression == "gzip" else grpc.Compression.NoCompression
         headers = [(name.lower(), value) for name, value in self._way.headers.items()]
         try:
             call(payload, timeout=self._way.timeout_s, metadata=headers, compression=packed)
         except grpc.RpcError:
+            # Nothing to try again: what is pushed is cumulative, so the next push says it too.
             return UNREACHABLE
         return Reply(True)
 

@@ -83,6 +83,7 @@ class Middleware:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._clock = loop, WATCH.clock_for(loop)
+        # A mounted application may bring a middleware of ours: the outermost has the request.
         scope["firstcause"] = True
         if self._mute:
             scope["fastapi.telemetry"] = None
@@ -191,6 +192,7 @@ class _Call:
             error = sys.exception()
             if isinstance(error, Exception):
                 note_failure(unit, error)
+        # A copy: the list is the response's own, which would gather our headers each time it is sent.
         headers = [*message.get("headers", ())]
         names = dict(headers)
         if not b"".join(names).islower():  # as the specification wants them, and not everybody writes them
@@ -222,6 +224,7 @@ class _Call:
         """The application returned: whatever has not been reported yet is over now."""
         if not self._over:
             if self.status == 0 and not self.gone:
+                # What servers answer for an application that returns without having answered.
                 self.status = 500
             self._finish()
 
@@ -230,6 +233,7 @@ class _Call:
             return
         self._over = True
         try:
+            # 499 is nginx's number for a caller that went away before its answer.
             self.recorder.finish(self.unit, self.status or 499, gone=self.gone)
         except Exception as error:  # the guard as a plain handler: this is the hot path
             if not report("asgi.finish", error):
@@ -259,6 +263,7 @@ class _Socket(_Call):
                 if kind == "websocket.accept":
                     del message["status"]
         elif kind == "websocket.close" and not self.status:
+            # Closed before it was accepted: servers answer 403 then, as ASGI says.
             self.status = 403
         return self._send(message)
 

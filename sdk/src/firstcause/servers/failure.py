@@ -27,4 +27,5 @@ def _raised_at(error: BaseException) -> str:
             own = trace_
         trace_ = trace_.tb_next
     place = own or last
+    # The traceback's line: the frame's own may have gone on since, through a `finally`.
     return "" if place is None else f"{place_of(place.tb_frame).rsplit(':', 1)[0]}:{place.tb_lineno})"

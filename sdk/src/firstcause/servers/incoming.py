@@ -41,6 +41,7 @@ def header_map(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
 
     Two different trace parents or request ids are thereby no valid one, as W3C asks.
     """
+    # Names seldom repeat, and this is one step in C.
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -171,6 +172,7 @@ def _credit_ingress(unit: Unit, started: bytes) -> None:
     """`X-Request-Start: t=<seconds|milliseconds|microseconds>` of a trusted proxy."""
     found = _STARTED.fullmatch(started)
     value = float(found[1]) if found is not None else 0.0
+    # The unit is not said: as seconds, whatever is larger lies after the year 5138.
     while value > 1e11:
         value /= 1000
     waited = unit.started_ns - int(value * 1e9)
@@ -197,6 +199,7 @@ def matched(scope: Mapping[str, Any]) -> str:
     fastapi = scope.get("fastapi")
     if fastapi is not None and isinstance(fastapi, dict):
         context = fastapi.get("effective_route_context")
+        # Undocumented, but the route's own template lacks the prefixes of routers that were included.
         path = getattr(context, "path_format", None)
         if path:
             return str(path)

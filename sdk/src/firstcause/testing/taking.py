@@ -69,6 +69,7 @@ class Taking(SpanProcessor):
     def unit(self, report: UnitReport) -> None:
         """A unit of work ended."""
         with self._changed:
+            # The list itself: calls that end after their unit are still added to it.
             self.requests.append(_request(report, self._calls.setdefault(report.span_id, [])))
             self._changed.notify_all()
 

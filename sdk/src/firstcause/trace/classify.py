@@ -95,6 +95,7 @@ def host_of(url: object) -> str:
     """The host of an absolute URL, no user info and no port; "" when there is none."""
     if not isinstance(url, str):
         return ""
+    # Not `urlsplit`, which raises for some addresses: a span that ends has to get an answer.
     authority = url[:2048].partition("://")[2]
     for end in "/?#":
         authority = authority.partition(end)[0]

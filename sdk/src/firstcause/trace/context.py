@@ -16,6 +16,7 @@ from .._guard import count
 Remote = tuple[int, int, int, str]
 """A caller's context: trace id, span id, flags, tracestate."""
 
+# What W3C names as limits: w3.org/TR/trace-context/#tracestate-limits and w3.org/TR/baggage/#limits.
 STATE_CHARACTERS = 512
 STATE_MEMBERS = 32
 BAGGAGE_BYTES = 8192
@@ -78,6 +79,7 @@ def valid_state(state: str) -> str:
 
 
 def _printable(state: str) -> bool:
+    # The standard allows tabs between members; Python does not count them as printable.
     return state.isascii() and (state.isprintable() or state.replace("\t", " ").isprintable())
 
 

@@ -102,6 +102,7 @@ class TracerProvider(api.TracerProvider):
         for processor in self.processors:
             flushed = False
             with guard("processor.force_flush"):
+                # One that returns nothing has not failed: only a plain False says that something stayed behind.
                 flushed = processor.force_flush(timeout_millis) is not False
             done = done and flushed
         if self._flush is not None:

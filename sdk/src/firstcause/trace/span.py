@@ -40,6 +40,7 @@ JOINED = 1024
 """Endings that what a request begins with is kept joined to: routes times statuses, and there are few beginnings."""
 _MESSAGE = 1024
 _STACK = 16_000
+# One for all spans: it is held for a moment, and one each would be one more object for the collector to visit.
 _lock = threading.Lock()
 
 
