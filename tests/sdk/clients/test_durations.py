@@ -89,6 +89,7 @@ def test_statements_and_commands_are_counted(bench: Workbench, counted: list[tup
         "https://api.example.com/v1/orders/0f8fad5b-d9cb-469f-a165-70867728950e?token=hush&page=2",
         "http://user:hush@payments/",
         "http://payments/login?next=%2F#token=hush",
+        "http://payments/login?=hush&hush&next=hush",
         "http://payments/sk_live_hush1234/x",
         "http://payments",
         "nonsense",

@@ -147,13 +147,13 @@ def shown(url: str) -> str:
     if not question:
         return base
     names = tuple([part.partition("=")[:2] for part in query.split("&", _PARAMETERS)[:_PARAMETERS]])
-    return f"{base}?{_masked(tuple([name if equals else '' for name, equals in names]))}"
+    return f"{base}?{_masked(tuple([name if equals else None for name, equals in names]))}"
 
 
 @lru_cache(maxsize=1024)
-def _masked(names: tuple[str, ...]) -> str:
+def _masked(names: tuple[str | None, ...]) -> str:
     """Names are few, values are not: those are left out before. What has no name is all value."""
-    return redact_url("?" + "&".join([f"{name}=" if name else "" for name in names]))[1:]
+    return redact_url("?" + "&".join(["" if name is None else f"{name}=" for name in names]))[1:]
 
 
 # -- bodies ---------------------------------------------------------------------------------------
