@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
+    # First, since it is a ValueError too, and prints a line for each problem.
     except SpecError as error:
         print(error, file=sys.stderr)
         print(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}; nothing was written", file=sys.stderr)
@@ -74,6 +75,7 @@ def _options(one: argparse.ArgumentParser, name: str) -> None:
 
 
 def _load(options: argparse.Namespace) -> Spec:
+    # A binary file then fails as YAML, with file and line; a UnicodeDecodeError would name neither.
     return load(options.slos.read_text("utf-8", errors="replace"), str(options.slos))
 
 
@@ -119,9 +121,11 @@ def _test(options: argparse.Namespace) -> int:
     if not promtool:
         raise ValueError("promtool is missing: put it on PATH (it comes with Prometheus), or name it with --promtool")
     with tempfile.TemporaryDirectory() as folder:
+        # Rendered afresh: what would be written is tested, not what an earlier compilation left.
         output.write(rendered, Path(folder) / "generated")
         names = sorted(name for name in rendered if name.startswith("tests"))
         done = subprocess.run([promtool, "test", "rules", *names], cwd=Path(folder) / "generated", check=False)
+    # Not promtool's own code: 2 stands for a specification that cannot work.
     return 1 if done.returncode else 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from .model import HEARTBEAT, PAGE, TICKET, Spec, Target
 from .timing import Timing
 
+# 30 s and 4 h are Alertmanager's defaults; its 5 min between notices would delay `SLORecovering` and the end.
 WAIT_S, INTERVAL_S, REPEAT_S = 30.0, 60.0, 4 * 3600.0
 HEARTBEAT_S = 60.0
 WAIT_LEAST_S = 2.0
@@ -20,6 +21,7 @@ RESOLVE_S = 300.0
 TEMPLATE = "notification.tmpl"
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MAINTENANCE = re.compile(r"([a-z]+)(?:-([a-z]+))? (\d\d:\d\d)-(\d\d:\d\d)(?: ([A-Za-z_]+(?:/[A-Za-z_+-]+)*))?")
+# Tickets of the table all have slo="none": without the alert's name they would be one notification.
 GROUPS = {PAGE: ["environment", "incident"], TICKET: ["environment", "slo", "alertname"], HEARTBEAT: ["alertname"]}
 TITLE, TEXT = '{{ template "firstcause.title" . }}', '{{ template "firstcause.text" . }}'
 
@@ -30,17 +32,21 @@ def config(spec: Spec, timing: Timing) -> dict[str, Any]:
         "global": {"resolve_timeout": timing.least(RESOLVE_S * timing.scale)},
         "templates": [TEMPLATE],
         "route": {
+            # Alertmanager demands one for what no target fits; that somebody gets each severity is checked in `lint`.
             "receiver": "nobody",
             "group_by": GROUPS[PAGE],
             "group_wait": timing.least(WAIT_S, WAIT_LEAST_S),
             "group_interval": timing.least(INTERVAL_S, WAIT_LEAST_S),
+            # In real time even in a demo: every four minutes, a repeated page would look like another one.
             "repeat_interval": timing.least(REPEAT_S * timing.scale),
             "routes": [_route(target, spec, timing) for target in spec.targets],
         },
+        # Pages are never silenced: an alert inhibited after its notice resolves without a word (alertmanager#2754).
         "inhibit_rules": [
             {
                 "source_matchers": [f'severity="{PAGE}"'],
                 "target_matchers": [f'severity="{TICKET}"'],
+                # A label missing on both sides counts as equal, so every rule of ours has both.
                 "equal": ["environment", "slo"],
             }
         ],
@@ -58,9 +64,11 @@ def _route(target: Target, spec: Spec, timing: Timing) -> dict[str, Any]:
         "continue": True,  # everybody whose labels fit is told
     }
     if severity == HEARTBEAT:
+        # A repeat is due this long after the last delivery, just past the next flush: a beat may take two intervals.
         often = timing.least(HEARTBEAT_S, WAIT_LEAST_S)
         route |= {"group_wait": "1s", "group_interval": often, "repeat_interval": often}
         return route
+    # Alertmanager mutes routes, not alerts, so such an objective needs a route, and with it a group, of its own.
     muted = [slo for slo in spec.slos if slo.maintenance]
     children = [{"matchers": [f'slo="{slo.name}"'], "mute_time_intervals": [_interval(slo.name)]} for slo in muted]
     return {**route, "routes": children} if children else route
@@ -92,6 +100,7 @@ def window(text: str) -> dict[str, Any]:
         raise ValueError(f"no day of the week: {first}{'-' + last if last else ''}")
     if DAYS.index(first) > DAYS.index(last or first):
         raise ValueError("the days run backwards")
+    # Alertmanager refuses the whole file for one range over midnight; 24:00 is its end of a day.
     if not "00:00" <= begin < end <= "24:00" or begin[3:] > "59" or end[3:] > "59":
         raise ValueError("the end is not after the begin, on the same day")
     days = first if last is None else f"{first}:{last}"
@@ -103,6 +112,7 @@ def window(text: str) -> dict[str, Any]:
 
 def _receiver(target: Target) -> dict[str, Any]:
     given = {name.replace("-", "_"): value for name, value in target.settings.items()}
+    # Always said: Slack and mail are not told of the end by default. A heartbeat's end must be silence.
     resolved = {"send_resolved": target.labels["severity"] != HEARTBEAT}
     made = {"webhook": _webhook, "slack": _slack, "pagerduty": _pagerduty, "email": _email}[target.kind]
     return {"name": target.name, f"{target.kind}_configs": [{**resolved, **made(given)}]}
@@ -113,6 +123,7 @@ def _webhook(given: dict[str, str]) -> dict[str, Any]:
 
 
 def _slack(given: dict[str, str]) -> dict[str, Any]:
+    # Linked names would turn label values into mentions of people.
     return {**given, "title": TITLE, "text": TEXT, "link_names": False}
 
 
@@ -121,4 +132,5 @@ def _pagerduty(given: dict[str, str]) -> dict[str, Any]:
 
 
 def _email(given: dict[str, str]) -> dict[str, Any]:
+    # Without an empty html Alertmanager sends its own HTML beside our text.
     return {**given, "headers": {"Subject": TITLE}, "html": "", "text": TEXT}

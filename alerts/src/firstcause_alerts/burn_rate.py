@@ -15,9 +15,11 @@ MIN_BAD = 5
 """Bad events a long window needs: at 10 to 120 requests/h one failure would page up to 20 times in 30 days."""
 GUARD = MIN_BAD - 0.5
 """As compared with: an increase is an extrapolation, and five events may read as 4.999."""
+# The guideline of the workbook: https://sre.google/workbook/alerting-on-slos/
 SHORT = 12
 """A short window is this part of its long one."""
 DAY_S = 86_400
+# The pair of a day stands in the chapter's code only, not in its tables.
 _WORKBOOK = (("page", 3_600, "0.02"), ("page", 21_600, "0.05"), ("ticket", 86_400, "0.1"), ("ticket", 259_200, "0.1"))
 """Tier, long window for 30 days, and the part of the budget that is spent when it fires (tables 5-6 and 5-8)."""
 
@@ -69,6 +71,7 @@ def pairs_for(period_s: int) -> tuple[Pair, ...]:
     monthly = 28 * DAY_S <= period_s <= 31 * DAY_S
     found = []
     for tier, long_s, part in _WORKBOOK:
+        # A multiple of 12 s, so that the short window has whole seconds.
         ours = long_s if monthly else max(SHORT, round(long_s * period_s / (30 * DAY_S) / SHORT) * SHORT)
         found.append(Pair(tier, ours, (Decimal(part) * period_s / ours).quantize(Decimal("0.0001")).normalize()))
     return tuple(found)

@@ -19,9 +19,12 @@ Series = dict[str, str]
 SAMPLES, RATE = 5, 60
 """Scrapes per shortest window, and events per scrape."""
 EACH_S, SLOW_EACH_S = 60, 600
+# Each longer than the shortest window, which so fills with the fault, and then is free of it.
 BURN, AFTER = 12, 10
 """Scrapes of a fault, and of good traffic after it."""
+# Scrapes of a minute: more than Prometheus' look-back of five and the ten that `SLIAbsent` waits.
 GONE = 30
+# `CauseLasting` waits for four hours, longer than any other row of the table.
 TICKET_S = 6 * 3600
 DAY_S = 86_400
 
@@ -48,6 +51,7 @@ def _case(name: str, each_s: int, series: Series, asked: Iterable[tuple[str, int
         "input_series": [{"series": one, "values": values} for one, values in sorted(series.items())],
         "promql_expr_test": [
             {
+                # A count of nothing is empty, not 0, and could not be expected beside numbers.
                 "expr": f'count(ALERTS{{alertstate="firing",{chosen}}}) or vector(0)',
                 "eval_time": promql(at_s),
                 "exp_samples": [{"labels": "{}", "value": count}],
@@ -106,6 +110,7 @@ def _series(slo: Slo, bad: int, good: int) -> Series:
             raise TypeError("a pattern needs a day of history")
     found = {}
     for series, while_bad, while_good in _counters(slo):
+        # promtool's a+bxn is n + 1 samples, hence one less of the good ones.
         first = f"0+{while_bad}x{bad}"
         found[series] = first + (f" {while_bad * bad + while_good}+{while_good}x{good - 1}" if good else "")
     return found
@@ -146,6 +151,7 @@ def _level(level: Level, good: bool) -> float:
     up = abs(level.value) * 2 + 1
     high = good != level.good_if.startswith("<")
     if level.age:
+        # promtool's clock starts at zero, so what was long ago is negative.
         return 1e9 if not high else -1e9
     return up if high else -up
 
@@ -205,6 +211,7 @@ def _fallen(slo: Slo) -> Iterator[dict[str, Any]]:
     usual, after = DAY_S // each + 12, 36
     series = {_text(slo.events): f"0+{RATE}x{usual} {RATE * usual}+0x{after}"}
     named = f'alertname="SLOBurn",slo={quote(slo.name)}'
+    # At an evaluation: they are ten minutes apart, and each is seen for five.
     asked = [(named, DAY_S + 1800, 0), (named, (usual + after) * each // SLOW_EACH_S * SLOW_EACH_S, 1)]
     yield _case(f"{slo.name} falls below its pattern", each, series, asked)
 
@@ -215,6 +222,7 @@ def _fallen(slo: Slo) -> Iterator[dict[str, Any]]:
 def _tickets(rows: tuple[Row, ...]) -> Iterator[dict[str, Any]]:
     told = [row for row in rows if row.fires]
     for name, kind, count in (("every ticket fires", "fires", 1), ("no ticket fires", "quiet", 0)):
+        # One test for all rows: promtool evaluates every rule for every test.
         series = _joined({row.alert: getattr(row, kind) for row in told})
         asked = [(f"alertname={quote(row.alert)}", TICKET_S, count) for row in told]
         yield _case(name, EACH_S, series, asked)

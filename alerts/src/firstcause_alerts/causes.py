@@ -22,6 +22,7 @@ Rules = Sequence[tuple[str, str]]
 """Names of recording rules and their expressions, in order."""
 SOME = 0.5
 """Bad events that count as some; increases are extrapolated, differences of them are not quite zero."""
+# Two backslashes: PromQL's own string takes one of them away.
 _DEPENDENCY = r'cause=~"dependency\\..+"'
 _OTHER_CAUSE = r'cause!~"dependency\\..+"'
 
@@ -33,6 +34,7 @@ def near_s(slo: Slo) -> int:
 
 def far_s(slo: Slo) -> int:
     """Where the near window has nothing bad any more."""
+    # In a month 30 min for 5, the short windows of both paging pairs: a page that goes on still has causes.
     return 6 * near_s(slo)
 
 
@@ -43,6 +45,8 @@ def born(counter: Selector, within: str, timing: Timing) -> str:
     """
     new = f"unless last_over_time({counter.over(timing(KNOWN_S))} offset {within})"
     increase = f"increase({counter.over(within)})"
+    # The least value stands in for the first, for which PromQL of 2.42 has no function.
+    # An increase needs two samples; a series born with the latest scrape has one, hence the last part.
     return (
         f"(({increase} + (min_over_time({counter.over(within)}) {new})) or {increase}"
         f" or (last_over_time({counter.over(within)}) {new}))"
@@ -51,12 +55,15 @@ def born(counter: Selector, within: str, timing: Timing) -> str:
 
 def verdicts(slo: Slo) -> Selector:
     """The verdict counter of an objective's requests: counts for availability, seconds for latency, never mixed."""
+    # Of a consumed message, verdicts call the destination its route.
     routes = {"service_name": "service_name", "http_route": "http_route", ENV: ENV,
               "messaging_destination_name": "http_route"}  # fmt: skip
     of = [Matcher(routes[m.label], m.op, m.value) for m in slo.events.matchers if m.label in routes]
+    # A gauge may name no service, and without one every service's verdicts would be its causes.
     if slo.sampled and not any(m.label == "service_name" for m in of):
         of.append(Matcher("service_name", "=", slo.service))
     if isinstance(slo.sli, Latency):
+        # A request that timed out is an error, and its seconds were waited all the same.
         return Selector(EXCESS, tuple(of)).where("outcome", "=~", "slow|error")
     return Selector(BAD, tuple(of)).where("outcome", "=~", "slow|error" if slo.sampled else "error")
 
@@ -94,6 +101,7 @@ def scores(slo: Slo, timing: Timing, verdict_rules: Rules = ()) -> Rules:
     name = f"slo={quote(slo.name)}"
     near, far = (_bad(slo, seconds) for seconds in (near_s(slo), far_s(slo)))
     verdict, now = f"slo:verdict:now{{{name}}}", f"slo:bad:now{{{name}}}"
+    # PromQL has no recursion: each hop is a rule, and three are written out.
     hops = [("cause:hop1", "cause:hop0"), ("cause:hop2", "cause:hop1"), ("cause:score", "cause:hop2")]
     return [
         # Without the window's name: a series that changed its labels would be two after a restart.
@@ -113,6 +121,7 @@ def lately(slo: Slo, counter: Selector, by: str, timing: Timing) -> str:
     """A counter's increase while something was bad: in the near window, else in the far one."""
     near, now = _bad(slo, near_s(slo)), f"slo:bad:now{{slo={quote(slo.name)}}}"
     by_near, by_far = (born(counter, timing(s), timing) for s in (near_s(slo), far_s(slo)))
+    # Only while the indicator is bad: after a gap `born` counts lifetimes, not what happened just now.
     first = f"sum by ({by}) ({by_near}) > 0 and on ({ENV}) ({near} > {SOME})"
     later = f"sum by ({by}) ({by_far}) > 0 and on ({ENV}) {now} unless on ({ENV}) ({near} > {SOME})"
     return f"({first}) or ({later})"
@@ -130,8 +139,10 @@ def _first(slo: Slo, verdict: str, now: str) -> str:
     whole = (
         said if isinstance(slo.sli, Latency) or slo.sampled else f"(({said} > on ({ENV}) {now}) or on ({ENV}) {now})"
     )
+    # Fully attributed ones came out as 1.0000000000000002, hence the clamp and the 1e-9.
     share = f"clamp_max(sum by ({BY_CAUSE}) ({verdict}) / on ({ENV}) group_left () {whole}, 1)"
     rest = f"((1 - {said} / on ({ENV}) {whole}) > 1e-9) or on ({ENV}) (({now} > bool 0) unless on ({ENV}) {said})"
+    # `or` drops what has the labels of its left side: a verdict `unknown` would swallow the rest without `part`.
     named = with_label(
         with_label(with_label(f"sum by ({ENV}) ({rest})", "cause", "unknown"), "culprit_service", slo.service),
         "part",
@@ -160,6 +171,7 @@ def incident(slo: Slo, timing: Timing) -> str:
     Else an incident that pages already and has a part in ours; else our top culprit; else our own service.
     """
     name = f"slo={quote(slo.name)}"
+    # For five minutes after a page ends too, so that one that comes right back has the same name.
     kept = f"{latched(slo)} and on ({ENV}) (max_over_time(slo:paging{{{name}}}[{timing(NEAR_S)}]) > 0)"
     culprits = f"sum by ({ENV}, culprit_service) (cause:score{{{name}}})"
     open_now = "(slo:incident and on (slo, " + ENV + ") (slo:paging > 0))"
@@ -167,6 +179,7 @@ def incident(slo: Slo, timing: Timing) -> str:
         open_now, "culprit_service", "incident"
     )
     named = (_incident(f"topk by ({ENV}) (1, {part})", slo.service) for part in (joined, culprits))
+    # Without any verdict there is still an incident, by which Alertmanager groups.
     own = with_label(
         f"sum by ({ENV}) (slo:total:increase{{{name},window={quote(window(near_s(slo)))}}})", "incident", slo.service
     )
@@ -181,6 +194,7 @@ _SANE = "([A-Za-z0-9_.:/@-]{1,64})"
 
 def latched(slo: Slo) -> str:
     """The newest incident of an objective. After a restart two are alive for a while, and joins would fail."""
+    # last_over_time would give both names, and the alert's join would fail without a word.
     return f"topk by ({ENV}) (1, timestamp(slo:incident{{slo={quote(slo.name)}}}))"
 
 
@@ -196,4 +210,5 @@ def renamed(expression: str, to: str, source: str) -> str:
 
 def with_label(expression: str, label: str, value: str) -> str:
     """The expression with a label set."""
+    # label_replace expands a $ in its replacement.
     return f'label_replace({expression}, "{label}", {quote(value.replace("$", "$$"))}, "", "")'

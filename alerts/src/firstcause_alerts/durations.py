@@ -19,6 +19,7 @@ def parse(text: str) -> int:
 
 def promql(seconds: float) -> str:
     """The duration as Prometheus reads it: `1h30m`, `2s500ms`; at least a millisecond."""
+    # Prometheus refuses a range of 0.
     left = max(1, round(seconds * 1000))
     text = ""
     for unit, size in _PARTS:

@@ -87,6 +87,7 @@ def _paged_s(pair: Pair, slo: Slo, ratio: float, per_hour: float) -> float | Non
 
 def _chance(slo: Slo, per_hour: float) -> str:
     pages = tuple(pair for pair in slo.pairs if pair.tier == PAGE)
+    # At half the budget the objective is met, so every page is a false one.
     bad_ratio = float(slo.budget) / 2
     found = sum(by_chance(per_hour / 60, bad_ratio, DAYS * 1440, slo.budget, pages, seed) for seed in range(RUNS))
     return (

@@ -43,6 +43,7 @@ def openmetrics(
                     f"{series} {pace * step * step_s * grows:g} {until - (steps - step) * step_s:.3f}"
                     for step in range(steps + 1)
                 ]
+    # OpenMetrics ends so; promtool refuses a text without it.
     return "\n".join([*lines, "# EOF", ""])
 
 

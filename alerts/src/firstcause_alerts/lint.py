@@ -36,6 +36,7 @@ def problems(spec: Spec, timing: Timing, *, partial: bool = False) -> list[Probl
 
 def _unreachable(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
     for pair in slo.pairs:
+        # At 90 % a total outage burns 10 times: the pair of 14.4 would promise a page that never comes.
         if not pair.reachable(slo.budget):
             limit = pair.threshold(slo.budget)
             least = 1 - 1 / pair.factor
@@ -48,6 +49,7 @@ def _unreachable(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
 def _never_pages(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
     if not any(pair.tier == PAGE for pair in slo.pairs):
         yield "no condition has severity: page", "add one, or remove alertPolicies for the four usual pairs"
+    # Two of one name would record the same `slo:pair` series, which holds one value at a time.
     names = [(pair.tier, pair.name) for pair in slo.pairs]
     for tier, name in sorted({pair for pair in names if names.count(pair) > 1}):
         yield f"two conditions of severity {tier} look back {name.partition('/')[0]}", "remove one"
@@ -56,6 +58,7 @@ def _never_pages(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
 def _scrape(slo: Slo, _spec: Spec, timing: Timing) -> Iterator[Finding]:
     for pair in slo.pairs:
         short_s = pair.short_s / timing.scale
+        # A rate needs two samples: a window of 5 s had one in 40 of 60 evaluations at 3 s, in all at 2.5 s.
         if timing.scrape_s > short_s / 2:
             fix = f"scrape every {words(short_s / 2)} or oftener, lower time_scale, or use a longer period"
             yield f"a scrape every {words(timing.scrape_s)} leaves {pair.name} without a rate ({words(short_s)})", fix
@@ -65,6 +68,7 @@ def _success(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
     match slo.sli:
         case Ratio(total, _, Selector() as good):
             for label in _statuses(good):
+                # As in good: status!~"4..", which looks right and counts every 500 as a success.
                 if any(good.accepts(label, status) and total.accepts(label, status) for status in STATUSES_5XX):
                     yield "good events include answers of 5xx", f'add {label}!~"5.." to good'
         case Ratio(total, Selector() as bad, _) if str(total) == str(bad):
@@ -87,6 +91,7 @@ def _edge(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Finding]:
             yield f"the objective is {within_s:g} s", "use seconds between 0.001 and 3600"
         case Latency(histogram, within_s, False):
             edges = {*FIXED_EDGES.get(histogram.name, ()), *_own_edges(histogram, slo, spec)}
+            # Rules read the one bucket and never interpolate: without that edge the objective is blind.
             if edges and within_s not in edges:
                 near = ", ".join(f"{edge:g}" for edge in sorted(edges, key=lambda e: abs(e - within_s))[:2])
                 yield f"{within_s:g} s is no bucket edge of {histogram.name}", f"use {near}, or histogram: native"
@@ -102,6 +107,7 @@ def _own_edges(histogram: Selector, slo: Slo, spec: Spec) -> set[float]:
 
 def _told(slo: Slo, _spec: Spec, _timing: Timing) -> Iterator[Finding]:
     for key in objectives.keys(slo.events):
+        # The file made for the SDK joins limits by commas, one variable a line.
         if re.search(r"[,\x00-\x1f]", key):
             yield f"the route {key[:80]!r} cannot be told to the SDK", "use a route without commas and line breaks"
 
@@ -153,6 +159,7 @@ def _reached(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Finding]:
                 f"{target.name} takes alerts of owner {target.labels['owner']} only",
                 "change its label, or the target",
             )
+    # Tickets in any case: `SLIAbsent` is one.
     for wanted in dict.fromkeys((severity, TICKET)):
         if spec.targets and not any(_takes(target.labels, wanted, slo.owner) for target in spec.targets):
             yield (
@@ -163,6 +170,7 @@ def _reached(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Finding]:
 
 def _takes(labels: object, severity: str, owner: str) -> bool:
     given = dict(labels) if isinstance(labels, dict) else {}
+    # A target of one environment is told of no other, and which one an alert has is known at run time only.
     return given.get("severity") == severity and given.get("owner", owner) == owner and "environment" not in given
 
 

@@ -83,6 +83,7 @@ class Slo:
     @property
     def budget(self) -> Decimal:
         """The part of events that may be bad."""
+        # In floats 1 - 0.999 is 0.0010000000000000009, which rules would show.
         return 1 - self.target
 
     @property
@@ -100,6 +101,7 @@ class Slo:
         """The series it lives from; without any one of them nothing is known."""
         match self.sli:
             case Ratio(total, _, good):
+                # Not the bad ones: their counter is born with the first failure, so its absence says nothing.
                 return (total, good) if good else (total,)
             case Latency(histogram, _, True):
                 return (histogram,)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+# PagerDuty takes 1,024 characters of summary (alertmanager#1701).
 MOST_ALERTS, MOST_SUMMARY, MOST_LINE = 5, 1024, 400
 LINES = (
     ("route", "Route"), ("p99", "p99"), ("lcp", "LCP p75"), ("release", "Release"), ("burn", "Burn"),
@@ -16,6 +17,7 @@ LINES = (
     ("budget", "Budget"),
 )  # fmt: skip
 LINKS = (("cause_runbook", "Cause runbook"), ("runbook", "Runbook"), ("traces", "Traces"), ("dashboard", "Dashboard"))
+# Braces are a route's, and harmless here: no template reads the text any more.
 _HOSTILE = re.compile(r"[^\w ./:;@,()=?+%{}|-]+")
 _HOSTILE_LINK = re.compile(r"[^\w./:@,=?+%&#~-]+")
 
@@ -67,6 +69,7 @@ def _alerts(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _given(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    # Whoever reaches the receiver's address can post anything.
     return [alert for alert in payload.get("alerts") or [] if isinstance(alert, Mapping)]
 
 

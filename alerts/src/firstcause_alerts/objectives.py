@@ -13,6 +13,7 @@ from .model import Latency, Ratio, Slo, Spec
 from .selector import Selector
 
 STATUS = "http_response_status_code"
+# From 500 on the SDK calls every status bad by itself.
 BELOW_500 = tuple(str(status) for status in range(400, 500))
 
 
@@ -46,6 +47,7 @@ def limits(spec: Spec, service: str) -> dict[str, float]:
     for slo in spec.slos:
         if isinstance(slo.sli, Latency) and service in services(slo):
             for key in keys(slo.events):
+                # The SDK has one limit per route; who keeps the strictest keeps them all.
                 found[key] = min(slo.sli.within_s, found.get(key, slo.sli.within_s))
     return found
 
@@ -60,6 +62,7 @@ def named(events: Selector, label: str) -> list[str]:
     from .selector import candidates
 
     matchers = [matcher for matcher in events.of(label) if matcher.op in ("=", "=~")]
+    # Without the guesses at its end, which no selector has named.
     spelled = candidates(matchers)[: -len(candidates([]))]
     return list(dict.fromkeys(value for value in spelled if value and events.accepts(label, value)))
 

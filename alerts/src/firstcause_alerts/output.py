@@ -27,6 +27,7 @@ WIDTH = 1_000_000
 
 
 class _Dumper(yaml.SafeDumper):
+    # Rules share labels, and anchors that point to another rule are hard to read in a diff.
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
@@ -60,6 +61,7 @@ def render(spec: Spec, timing: Timing | None = None) -> dict[str, str]:
     if found:
         raise SpecError(found)
     made = {"rules.yml": rules.groups(spec, timing), "alertmanager.yml": alertmanager.config(spec, timing)}
+    # Tests count in the minutes of the specification, which a shrunk file does not have.
     if timing.scale == 1:
         made |= cases.files(spec)
     template = resources(__package__).joinpath(alertmanager.TEMPLATE).read_text("utf-8")
@@ -106,6 +108,7 @@ def differences(rendered: Mapping[str, str], folder: Path) -> list[str]:
 
 def _stale(name: str, there: str, text: str) -> str:
     lines = difflib.unified_diff(there.splitlines(), text.splitlines(), "committed", "rendered", lineterm="", n=0)
+    # One change of the compiler touches many rules, and each may be thousands of characters long.
     return "\n".join([f"stale: {name}: run `firstcause-alerts compile`", *(line[:200] for line in islice(lines, 8))])
 
 
@@ -114,12 +117,15 @@ def write(rendered: Mapping[str, str], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and any(folder.iterdir()) and not _ours(folder):
         raise FileExistsError(f"{folder} holds files that were not made here; choose another folder, or empty it")
+    # Beside the folder, since a rename works within one file system only.
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    # mkdtemp keeps it to its owner; Prometheus may run as another user.
     fresh.chmod(0o755)
     try:
         for name, text in rendered.items():
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
+            # The same bytes on every system, as `differences` compares them.
             path.write_text(text, "utf-8", newline="\n")
         _swap(fresh, folder)
     finally:
@@ -135,6 +141,7 @@ def _swap(fresh: Path, folder: Path) -> None:
     if not folder.exists():
         fresh.rename(folder)
         return
+    # No rename replaces a folder that holds something, so the old one steps aside first.
     old = fresh.with_name(fresh.name + "-old")
     folder.rename(old)
     try:

@@ -32,12 +32,14 @@ def bad(slo: Slo) -> Selector:
 def cause_scores(slo: Slo, timing: Timing) -> Rules:
     """The rules of `causes.scores`, with the verdicts of page views."""
     blame = Selector(BLAME, tuple(m for m in bad(slo).matchers if m.label in KEPT))
+    # The endpoint counts views under its own name; what was served is told by the objective's service.
     service = [Matcher("service_name", "=", slo.service), *(m for m in bad(slo).matchers if m.label == ENV)]
     excess, failed = (Selector(name, tuple(service)) for name in (EXCESS, BAD))
     own = [
         ("slo:page:bad", lately(slo, bad(slo), f"{ENV}, page_route, outcome, release", timing)),
         ("slo:page:blame", lately(slo, blame, f"{ENV}, page_route, region, part", timing)),
         ("slo:page:part", _parts(slo)),
+        # Degraded requests too: within its own objective a service can still make a view slow.
         ("slo:page:served", lately(slo, excess, f"{_BY_BACKEND}, http_route", timing)),
         ("slo:page:failed", lately(slo, failed.where("outcome", "=", "error"), _BY_BACKEND, timing)),
         ("slo:verdict:now", " or ".join(f"({of(slo)})" for of in (_browser, _errors, _server, _requests))),
@@ -95,6 +97,7 @@ def _requests(slo: Slo) -> str:
 
 def _shared(said: str, by: str, views: str, weight: str, via: str) -> str:
     own = f"sum by ({by}) ({said})"
+    # By the larger of both: where the backend explains a part only, the rest stays `unknown`.
     whole = f"(({own} > on ({by}) {weight}) or on ({by}) {weight})"
     found = f"sum by ({_BY_BACKEND}) ({said} * on ({by}) group_left () ({views} / on ({by}) {whole}))"
     return with_label(found, "via", via)
@@ -102,6 +105,7 @@ def _shared(said: str, by: str, views: str, weight: str, via: str) -> str:
 
 def evidence(slo: Slo, timing: Timing) -> Rules:
     """What a page shows beside its causes: the largest paint, and which routes."""
+    # Under the label of requests, so that one annotation reads both.
     by_route = renamed(f"sum by ({ENV}, page_route) ({_at(slo, 'slo:page:bad')})", "http_route", "page_route")
     return [
         ("slo:lcp:seconds", quantile(0.75, Selector(LCP, _scope(slo)), ENV, timing(near_s(slo)))),
@@ -118,8 +122,10 @@ def region(slo: Slo, seen: str, claim: float) -> str:
     blame, found = _at(slo, "slo:page:blame"), _at(slo, "slo:page:bad")
     whole = f"on ({ENV}) group_left ()"
     slow = f"sum by ({ENV}) ({_at(slo, 'slo:page:bad', outcome='slow')}) / on ({ENV}) sum by ({ENV}) ({found})"
+    # Of broken views no region is known, so the share is that of all bad ones, slow or not.
     share = f"sum by ({ENV}, region) ({blame}) / {whole} sum by ({ENV}) ({blame}) * {whole} ({slow})"
     every = Selector(LCP, _scope(slo))
+    # Native histograms have no _count series, classic ones none of the bare name.
     known = f"count by ({ENV}, region) ({every} or {every.named(LCP + '_count')})"
     several = f"and on ({ENV}) (count by ({ENV}) ({known}) > 1)"
     return renamed(f"(({share}) > {claim}) {several} {seen}", "value", "region")
@@ -135,6 +141,7 @@ def vitals(spec: Spec, timing: Timing) -> list[tuple[str, str, str]]:
         for by, dimension in (("route", "device"), ("device", "device"), ("region", "region")):
             name = Selector(f"firstcause_page_{vital}_{dimension}{unit}")
             labels = ", ".join(dict.fromkeys((ENV, "page_route", *(() if by == "route" else (by,)))))
+            # web.dev judges vitals by their 75th percentile: https://web.dev/articles/vitals
             found.append((f"page:{vital}:p75", quantile(0.75, name, labels, timing(VITALS_S)), by))
     return found
 

@@ -48,6 +48,7 @@ class Reader:
     def number(self, key: str, *, required: bool = False, fix: str = "") -> float | None:
         """A number."""
         found = self._take(key, (int, float), "a number", required=required, fix=fix)
+        # 1.0e+999 is a number to YAML, and infinite as a float.
         if found is not None and not math.isfinite(found.data):
             self.wrong(found.line, f"{self.where}.{key} is {found.data}", "write a finite number")
             return None
@@ -116,6 +117,7 @@ class Reader:
             if required:
                 self.wrong(self.line(), f"{self.where}.{key} is missing", fix or f"add {what}")
             return None
+        # True is an int in Python; `value: yes` must not be read as 1.
         if not isinstance(found.data, kinds) or (isinstance(found.data, bool) and bool not in kinds):
             self.wrong(found.line, f"{self.where}.{key} is {_shown(found)}", f"write {what}")
             return None

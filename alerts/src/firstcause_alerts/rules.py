@@ -26,6 +26,7 @@ ABSENT_S, GONE_S = 600.0, 86_400.0
 """A missing indicator is told after ten minutes, if it was there within a day."""
 CLAIM = 0.9
 """The part of the bad ones that must come from one version or instance to say so."""
+# With it, and the look back in `_concentration`, no onset of 21 led to a false claim.
 CLAIM_LEAST = 10
 INSTANCES = 3
 
@@ -97,6 +98,7 @@ def _pair(slo: Slo, pair: Pair) -> Rule:
     limit = f"{pair.threshold(slo.budget):f}"
     long, short = (_at(slo, "slo:error:ratio", s) for s in (pair.long_s, pair.short_s))
     guard = f"{_at(slo, 'slo:bad:increase', pair.long_s)} >= {GUARD}"
+    # Counted in the long window: at ten requests an hour, five minutes never hold five failures.
     expression = (
         f"sum by ({ENV}) ({long} > {limit} and on ({ENV}) {short} > {limit} and on ({ENV}) {guard}) / {slo.budget:f}"
     )
@@ -120,6 +122,7 @@ def _causes(slo: Slo, _spec: Spec, timing: Timing) -> Iterator[Rule]:
 def _concentration(slo: Slo, timing: Timing) -> Iterator[Rule]:
     """Said of at least ten bad ones, seen one scrape ago too: at onset, staggered scrapes show one instance first."""
     now = _at(slo, "slo:bad:now")
+    # Two, so that a whole scrape lies between; scrapes are in real seconds, which `timing` would shrink.
     before = timing(2 * timing.scrape_s * timing.scale)
     seen = f"and on ({ENV}) ({now} >= {CLAIM_LEAST}) and on ({ENV}) ({now} offset {before})"
     if slo.of_pages:
@@ -129,6 +132,7 @@ def _concentration(slo: Slo, timing: Timing) -> Iterator[Rule]:
     by, all_of = f"{ENV}, culprit_service", "culprit_version"
     known = _copied("firstcause_deploy_time_seconds", culprit_service="service_name", culprit_version="service_version")
     share = f"sum by ({by}, {all_of}) ({verdict}) / on ({by}) group_left () sum by ({by}) ({verdict})"
+    # Where one version runs, all bad ones come from it, which is no evidence.
     several = f"and on ({by}) (count by ({by}) (count by ({by}, {all_of}) ({known})) > 1)"
     yield _record(
         "slo:concentration",
@@ -179,8 +183,10 @@ def _alerts(slo: Slo, spec: Spec, _timing: Timing) -> Iterator[Rule]:
         f" and on ({ENV}) ({_at(slo, 'slo:total:increase', near)} > 0))"
     )
     labels = labelled(slo, PAGE if spec.pages(slo) else TICKET)
+    # An alert of its own, since Alertmanager notifies of no changed annotation.
     for name, expression in (("SLOBurn", pages), ("SLORecovering", better)):
         texts = wording.of_slo(slo, spec, recovering=name == "SLORecovering")
+        # No `for`: any evaluation within the limit would start the wait anew (workbook, chapter 5).
         yield {"alert": name, "expr": f"{expression} {named}", "labels": labels, "annotations": texts}
 
 
@@ -197,7 +203,9 @@ def labelled(slo: Slo, severity: str, **more: str) -> dict[str, str]:
 
 def _slow(slo: Slo, spec: Spec, timing: Timing) -> Iterator[Rule]:
     slow = tuple(pair for pair in slo.pairs if pair.tier == TICKET)
+    # The period too from counters: an average of short ratios weighs a quiet night like a busy day (sloth#332).
     windows = {s for pair in slow for s in (pair.long_s, pair.short_s)} | {slo.period_s}
+    # Those of the first group are recorded there; a second rule would write to the same series.
     for seconds in sorted(windows - set(fast_windows(slo))):
         yield from _ratio(slo, seconds, timing)
     yield _record("slo:budget:left", _left(slo), slo=slo.name)
@@ -228,10 +236,12 @@ def _absence(slo: Slo, spec: Spec, timing: Timing) -> Rule:
     """One alert for all series an objective lives from: any that is missing, or says NaN, leaves it blind."""
     parts = []
     for series in slo.selectors:
+        # absent() has no form by label (prometheus#8943), so each environment is compared with its last day.
         known = f"last_over_time({series.over(timing(GONE_S))})"
         parts.append(f"(count by ({ENV}) ({known}) unless on ({ENV}) count by ({ENV}) ({series}))")
         parts.append(f"sum by ({ENV}) (absent({known}))")
         if not (isinstance(slo.sli, Latency) and slo.sli.native):
+            # Only NaN differs from itself.
             parts.append(f"count by ({ENV}) ({series} != {series})")
     title = wording.of_slo(slo, spec)["title"].partition(":")[0]
     return {

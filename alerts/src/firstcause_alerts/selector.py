@@ -11,6 +11,7 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _MATCHER = re.compile(r'\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*")\s*(?:,|(?=\}))')
 _NOT_RE2 = re.compile(r"\(\?(?![:imsU-]|P<)|\\[1-9Z]|[*+?}]\+")
 """Look-around, references back, `\\Z`, possessive quantifiers."""
+# Go's expressions, which are Prometheus', repeat no more than 1,000 times.
 MAX_LENGTH, MOST_REPEATS = 2000, 1000
 _CANDIDATES = ("200", "500", "503", "429", "404", "GET", "POST", "ok", "error", "slow", "production", "/", "x")
 """What a regular expression without plain alternatives is tried with."""
@@ -28,6 +29,7 @@ class Matcher:
         """Whether a label of this value passes. Prometheus anchors its expressions."""
         if self.op in ("=", "!="):
             return (given == self.value) == (self.op == "=")
+        # DOTALL as in Prometheus 3; in 2.42 a dot stops at line breaks.
         return (re.fullmatch(self.value, given, re.DOTALL) is not None) == (self.op == "=~")
 
     def __str__(self) -> str:
@@ -88,11 +90,13 @@ def candidates(matchers: Iterable[Matcher]) -> list[str]:
         elif matcher.op == "=~":
             plain = re.sub(r"\\(.)", r"\1", matcher.value).strip("()")
             named += [*plain.split("|"), *(part.replace(".", "0") for part in plain.split("|"))]
+    # The empty one is a missing label, tried when nothing else fits.
     return [*named, *_CANDIDATES, ""]
 
 
 def quote(text: str) -> str:
     """A PromQL string, which JSON's escapes suit; what has no escape there stays as it is."""
+    # Escaped, an emoji would be two surrogates, which PromQL refuses.
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -139,6 +143,7 @@ def _compiles(pattern: str) -> None:
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
     # Python knows more than Prometheus, whose `check rules` lets it pass and whose server then refuses the file.
+    # Escapes and classes are cut out first: `[*+]+` has no possessive quantifier.
     bare = re.sub(r"\[\^?\]?[^\]]*\]", "", re.sub(r"\\[^1-9Z]", "", pattern))
     repeats = [int(count) for count in re.findall(r"(?<=[{,])(\d+)(?=[,}])", bare)]
     if found := _NOT_RE2.search(bare):

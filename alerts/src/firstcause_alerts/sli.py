@@ -32,10 +32,12 @@ def bad(slo: Slo, window: str, recorded_total: str) -> str:
     """The bad ones among them: zero where nothing counts them, unknown where NaN does."""
     match slo.sli:
         case Ratio(_, Selector() as counter, _):
+            # Zero for what is missing belongs on the bad side only: vanished good events would page at 100 %.
             return f"({_increase(counter, window)} or on ({ENV}) {recorded_total} * 0) >= 0"
         case Level() | Pattern():
             return f"sum by ({ENV}) (sum_over_time({sample(slo).over(window)}))"
         case _:
+            # Buckets can be a scrape ahead of their count, and more good ones than all are no bad ones.
             return f"clamp_min({recorded_total} - on ({ENV}) {_good(slo, window)}, 0) >= 0"
 
 
@@ -116,6 +118,7 @@ def quantile(part: float, found: Selector, by: str, window: str) -> str:
     buckets = found.named(found.name + "_bucket")
     native = f"histogram_quantile({part}, sum by ({by}) (rate({found.over(window)})))"
     classic = f"histogram_quantile({part}, sum by ({by}, le) (rate({buckets.over(window)})))"
+    # A quantile of no requests is NaN, which a page would print.
     return f"({native} or on ({by}) {classic}) >= 0"
 
 
@@ -147,6 +150,7 @@ def _pattern(counter: Selector, at_least: float, window: str, timing: Timing) ->
     day, week = (
         f"sum by ({ENV}) (increase({counter.over(window)} offset {timing(days * 86_400)}) >= 0)" for days in (1, 7)
     )
+    # The lesser of both: an unusually busy day must not make a usual one look like a fall.
     usual = f"(({day} < on ({ENV}) {week}) or on ({ENV}) {week} or on ({ENV}) {day})"
     enough = f"({usual} >= {PATTERN_LEAST})"
     return f"({now} or on ({ENV}) {enough} * 0) < bool on ({ENV}) ({at_least:g} * {enough})"

@@ -19,13 +19,16 @@ from .selector import Selector
 from .source import read
 
 OWN = "firstcause.dev/"
+# OpenSLO's names are those of RFC 1123.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,64}")
 """Services and owners: they stand in labels, which Prometheus reads as templates."""
+# They stand in annotations, which are templates too; a notification cuts links at 400.
 ADDRESS = re.compile(r"""[^\s{}<>"'`]{1,400}""")
 KINDS = ("Service", "SLI", "SLO", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 GOOD_IF = {"lte": "<=", "lt": "<", "gte": ">=", "gt": ">"}
 LINKS = ("runbooks", "traces", "dashboard")
+# Keys and passwords in files only, so that the compiled configuration can be committed.
 SETTINGS = {
     "webhook": ("url", "url-file"),
     "slack": ("api-url-file", "channel"),
@@ -112,7 +115,7 @@ class _Reading:
         for body in self.objects["AlertCondition"].values():
             self._conditioned(body)
         for name in set(self.objects["SLI"]) - self.used:
-            self._sli(self.objects["SLI"][name], "lte", 1.0)
+            self._sli(self.objects["SLI"][name], "lte", 1.0)  # any comparison will do
         if not self.objects["SLO"] and not self.problems:
             self.problems.append(Problem(self.file, 1, "there is no SLO", "add a document with kind: SLO"))
         return Spec(tuple(slo for slo in slos if slo), services, targets, self.file)
@@ -284,11 +287,13 @@ class _Reading:
         }
         body.done()
         if (sides["good"] is None) == (sides["bad"] is None) or sides["total"] is None:
+            # A side that could not be read is told already, and not missing.
             if not self.problems:
                 body.wrong(
                     body.line(), f"{body.where} needs total, and good or bad", "write total and exactly one of them"
                 )
             return None
+        # A latency then: its causes weigh in seconds, and its limit is told to the SDK.
         if sides["good"] and sides["good"].name.endswith("_bucket"):
             return self._bucketed(body, sides["good"], sides["total"])
         return Ratio(sides["total"], sides["bad"], sides["good"])
@@ -320,6 +325,7 @@ class _Reading:
             )
             return None
         if "histogram" in settings:
+            # A bucket holds what is at most its edge, so both mean the same here.
             if op not in ("lte", "lt"):
                 body.wrong(body.line(), f"{body.where} is a latency, compared by {op}", "use op: lte")
             return Latency(found, value, native=settings["histogram"] == "native")
@@ -436,6 +442,7 @@ def _target(body: Reader) -> Decimal | None:
     if (plain is None) == (percent is None):
         body.wrong(body.line(), f"{body.where} needs target or targetPercent", "write exactly one, as in target: 0.999")
         return None
+    # By their text: the exact value of the float 0.999 has 53 digits, and rules would show them.
     found = Decimal(str(plain)) if plain is not None else Decimal(str(percent)) / 100
     if not 0 < found < 1:
         body.wrong(body.line(), f"{body.where} has the target {found}", "use a number above 0 and below 1, as in 0.999")

@@ -43,6 +43,7 @@ def query(expression: str, *values: str) -> str:
 
 
 def _go(text: str) -> str:
+    # Go's raw string needs no escapes for PromQL's quotes, and has none for its own.
     return "`" + text.replace("`", "'") + "`"
 
 
@@ -129,6 +130,7 @@ def _detail(slo: Slo) -> str:
 
 
 def _causes(slo: Slo) -> str:
+    # Sorted here: sortByLabel, the templates' own, would destroy the rank.
     top = query("sort_desc(topk(3, 100 * " + _of(slo, "cause:score") + "))", "$env")
     via = query(
         f"topk(1, {_of(slo, 'cause:via', ',culprit_service=%q,cause=%q')})",
@@ -182,6 +184,7 @@ def _concentration(slo: Slo) -> str:
 
 def _deployed(slo: Slo) -> str:
     started = f"max by (service_name, service_version) (firstcause_deploy_time_seconds{{service_name=%q,{ENV}=%q}})"
+    # Of the service at fault, which need not be the objective's own.
     found = query(f"sort((time() - {started}) < {RECENT_S})", "$labels.incident", "$env")
     who = f"{plain('.Labels.service_name', 64)} {plain('.Labels.service_version', 40)}"
     return f"{_START}{{{{ range {found} }}}}{who} started {{{{ .Value | humanizeDuration }}}} ago {{{{ end }}}}"
@@ -198,6 +201,7 @@ def _cause_runbook(slo: Slo, spec: Spec) -> str:
 
 
 def _traces(slo: Slo, spec: Spec) -> str:
+    # A search, not a trace: exemplars cannot be reached from templates.
     base = spec.link(slo.service, "traces").rstrip("/")
     if not base:
         return ""
