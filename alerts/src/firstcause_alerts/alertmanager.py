@@ -19,7 +19,8 @@ WAIT_LEAST_S = 2.0
 RESOLVE_S = 300.0
 """As long as an alert is believed without news. Not scaled: a restart of Prometheus takes as long as it takes."""
 TEMPLATE = "notification.tmpl"
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+"""As Alertmanager counts them, which refuses a range that goes beyond the last."""
 MAINTENANCE = re.compile(r"([a-z]+)(?:-([a-z]+))? (\d\d:\d\d)-(\d\d:\d\d)(?: ([A-Za-z_]+(?:/[A-Za-z_+-]+)*))?")
 # Tickets of the table all have slo="none": without the alert's name they would be one notification.
 GROUPS = {PAGE: ["environment", "incident"], TICKET: ["environment", "slo", "alertname"], HEARTBEAT: ["alertname"]}
@@ -98,13 +99,19 @@ def window(text: str) -> dict[str, Any]:
     first, last, begin, end, zone = found.groups()
     if first not in DAYS or (last or first) not in DAYS:
         raise ValueError(f"no day of the week: {first}{'-' + last if last else ''}")
-    if DAYS.index(first) > DAYS.index(last or first):
-        raise ValueError("the days run backwards")
     # Alertmanager refuses the whole file for one range over midnight; 24:00 is its end of a day.
     if not "00:00" <= begin < end <= "24:00" or begin[3:] > "59" or end[3:] > "59":
         raise ValueError("the end is not after the begin, on the same day")
-    days = first if last is None else f"{first}:{last}"
-    return {"weekdays": [days], "times": [{"start_time": begin, "end_time": end}], "location": zone or "UTC"}
+    return {"weekdays": _days(first, last or first), "times": [{"start_time": begin, "end_time": end}], "location": zone or "UTC"}
+
+
+def _days(first: str, last: str) -> list[str]:
+    """From one day to another, over the end of Alertmanager's week in two pieces."""
+    if first == last:
+        return [first]
+    if DAYS.index(first) < DAYS.index(last):
+        return [f"{first}:{last}"]
+    return [f"{first}:{DAYS[-1]}", f"{DAYS[0]}:{last}"]
 
 
 # -- receivers ----------------------------------------------------------------------------------------

@@ -330,6 +330,9 @@ class _Reading:
                 body.wrong(body.line(), f"{body.where} is a latency, compared by {op}", "use op: lte")
             return Latency(found, value, native=settings["histogram"] == "native")
         if settings.get("as") == "pattern":
+            # It is a share of what is usual, of which only too little is bad.
+            if op not in ("gte", "gt"):
+                body.wrong(body.line(), f"{body.where} is a pattern, compared by {op}", "use op: gte")
             return Pattern(found, value, int(settings["window"]))
         return Level(found, GOOD_IF[op], value, age=settings.get("as") == "age")
 
