@@ -102,7 +102,8 @@ def window(text: str) -> dict[str, Any]:
     # Alertmanager refuses the whole file for one range over midnight; 24:00 is its end of a day.
     if not "00:00" <= begin < end <= "24:00" or begin[3:] > "59" or end[3:] > "59":
         raise ValueError("the end is not after the begin, on the same day")
-    return {"weekdays": _days(first, last or first), "times": [{"start_time": begin, "end_time": end}], "location": zone or "UTC"}
+    days, times = _days(first, last or first), [{"start_time": begin, "end_time": end}]
+    return {"weekdays": days, "times": times, "location": zone or "UTC"}
 
 
 def _days(first: str, last: str) -> list[str]:
