@@ -97,6 +97,9 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         (slo() + UNUSED, "ratioMetrik is no key of OpenSLO v1 here: did you mean ratioMetric?"),
         (slo() + SERVICE, "firstcause.dev/runbooks='{{ .Labels }}', which is no address"),
         (slo().replace('=~"5.."', '=~"(?!2)..."'), "which Prometheus does not know"),
+        (slo(indicator=LATENCY, objective="op: gte, value: 0.5, target: 0.99"), "is a latency, compared by gte"),
+        (slo(indicator=LATENCY.replace("histogram: classic", "as: pattern"), objective="op: lte, value: 0.5, target: 0.99"),
+         "is a pattern, compared by lte"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_named(broken: str, said: str) -> None:

@@ -17,8 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 import firstcause
-from firstcause import _existing, _guard, _setup, clients
-from firstcause._imports import after_import, forget
+from firstcause import _existing, _guard, _imports, _setup, clients
 from firstcause.clients import call
 from firstcause.logs import setup as logs
 from firstcause.servers import incoming, wsgi
@@ -54,12 +53,15 @@ def test_afterwards_everything_is_as_it_was() -> None:
     assert before == state()
 
 
-def test_nobody_waits_for_an_import_afterwards() -> None:
+def test_nobody_waits_for_an_import_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a capture hooks when Django is there, and its test client not yet, is gone with the last who waited."""
-    before, seen = list(sys.meta_path), list[Any]()
-    after_import("firstcause.no_such_module", seen.append)
-    forget(seen.append)
-    assert before == sys.meta_path
+    plain, seen = [one for one in sys.meta_path if not isinstance(one, _imports._Finder)], list[Any]()
+    monkeypatch.setattr(sys, "meta_path", list(plain))
+    monkeypatch.setattr(_imports, "_waiting", {})
+    _imports.after_import("firstcause.no_such_module", seen.append)
+    assert plain != sys.meta_path
+    _imports.forget(seen.append)
+    assert plain == sys.meta_path
 
 
 def test_a_setting_that_is_wrong_leaves_everything_as_it_was() -> None:

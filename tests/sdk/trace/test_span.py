@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from firstcause.logs.setup import describe
+from firstcause.trace import span as module
 from firstcause.trace.provider import TracerProvider
-from firstcause.trace.span import Span
+from firstcause.trace.span import Common, Span
 from firstcause.trace.values import Limits
 
 
@@ -147,6 +148,18 @@ def test_a_deep_stack_says_where_it_was_raised() -> None:
         down(100)
     for said in (s.events[0][2], describe(raised.value)):
         assert 'raise ValueError("deep")' in said["exception.stacktrace"]
+
+
+def test_what_requests_share_is_joined_once_and_bounded() -> None:
+    """The same two give the same object; strangers' hosts cannot fill the memory."""
+    ending = Common({"http.route": "/a"})
+    first = Common({"server.address": "shop"})
+    joined = first.joined(ending)
+    assert joined is first.joined(ending)
+    assert {"server.address": "shop", "http.route": "/a"} == joined.attributes
+    for number in range(2 * module.JOINED):
+        Common({"server.address": str(number)}).joined(ending)
+        assert len(module._joined) <= module.JOINED
 
 
 def test_leaving_by_an_exception() -> None:

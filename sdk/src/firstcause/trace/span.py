@@ -37,7 +37,7 @@ _CODES = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 _STATUSES = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
 NOTHING: Mapping[str, int] = {}
 JOINED = 1024
-"""Endings that what a request begins with is kept joined to: routes times statuses, and there are few beginnings."""
+"""Joined attributes kept, some 2 kB each: hosts times routes times statuses. When full they are forgotten."""
 _MESSAGE = 1024
 _STACK = 16_000
 # One for all spans: it is held for a moment, and one each would be one more object for the collector to visit.
@@ -291,21 +291,24 @@ class Span(api.Span):
 class Common:
     """Attributes that many server spans have in common: those of their encoding are made once."""
 
-    __slots__ = ("_with", "attributes", "encoded")
+    __slots__ = ("attributes", "encoded")
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.encoded = encode_attributes(attributes)
-        self._with: dict[Common, Common] = {}
 
     def joined(self, more: Common) -> Common:
         """These and `more`: made once too, and not one more object per span for the collector to visit."""
-        found = self._with.get(more)
+        found = _joined.get((self, more))
         if found is None:
-            found = Common({**self.attributes, **more.attributes})
-            if len(self._with) < JOINED:
-                self._with[more] = found
+            # One bound for all: hosts are a stranger's choice, and each would come with all endings.
+            if len(_joined) >= JOINED:
+                _joined.clear()
+            found = _joined[self, more] = Common({**self.attributes, **more.attributes})
         return found
+
+
+_joined: dict[tuple[Common, Common], Common] = {}
 
 
 class ServerSpan(Span):
