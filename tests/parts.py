@@ -13,7 +13,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from demo_app.parts import free_port
 
 READY_S = 30.0
 """Seconds until a server that has not said it is ready is given up; start takes well under one."""
@@ -76,13 +77,6 @@ def redis(port: int = 0, **settings: str | int) -> Iterator[Part]:
             command += [f"--{name.replace('_', '-')}", value]
         with _running(command, signal.SIGTERM, b"Ready to accept connections", stderr=False) as process:
             yield Part(f"redis://127.0.0.1:{port}/0", "127.0.0.1", port, home, process)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 # -- binaries -----------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 import firstcause_alerts
+from demo_app.parts import free_port
 from firstcause_alerts import history
 
 SCALE = 60.0
@@ -104,15 +104,6 @@ class Receiver:
                 firstcause_alerts.notification.render(p) for _k, p in self.payloads
             ]
             return found()[0]
-
-
-def free_port() -> int:
-    """Below the ephemeral range, so that no outgoing connection takes it meanwhile."""
-    for port in range(20_000 + hash(threading.get_ident()) % 5000, 32_000):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port")
 
 
 class Chain:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import firstcause
-from tests.parts import free_port
+from demo_app.parts import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

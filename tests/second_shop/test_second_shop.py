@@ -16,10 +16,11 @@ import psycopg
 import pytest
 
 import firstcause_alerts
+from demo_app.parts import free_port
 from firstcause_alerts.notification import render
 from tests import parts
 from tests.alerts.conftest import ROOT, program
-from tests.alerts.live import Chain, free_port
+from tests.alerts.live import Chain
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parts, pytest.mark.timeout(300)]
 SLOS = Path(__file__).with_name("slos.yml")
@@ -55,8 +56,8 @@ class House:
 
     def __init__(self, folder: Path, database: str, broker: str, **settings: str) -> None:
         self.database, self.broker, self._folder = database, broker, folder
-        self.ports = {name: parts.free_port() for name in ("desk", "rates")}
-        self.metrics = {name: parts.free_port() for name in ("desk", "rates", "postman")}
+        self.ports = {name: free_port() for name in ("desk", "rates")}
+        self.metrics = {name: free_port() for name in ("desk", "rates", "postman")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._common = {
             "DATABASE_URL": database, "BROKER_URL": broker, "RATES_URL": f"http://127.0.0.1:{self.ports['rates']}",

@@ -9,6 +9,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from demo_app.parts import free_port
 from firstcause.clients.redis import NAMES
 from firstcause.diagnosis.ledger import FRAME, close_frame, open_frame, stamped
 from tests import parts
@@ -95,8 +96,7 @@ def test_a_refused_command_is_stamped(bench: Workbench, redis_url: str) -> None:
 @pytest.fixture(name="cluster_url", scope="module")
 def _cluster_url() -> Iterator[str]:
     """A cluster of one real node; its bus listens 10,000 ports above."""
-    port = next(port for port in iter(parts.free_port, 0) if port < 55_000)
-    with parts.redis(port, cluster_enabled="yes") as part:
+    with parts.redis(free_port(), cluster_enabled="yes") as part:
         with redis.Redis.from_url(part.url) as node:
             node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             while "cluster_state:ok" not in str(node.execute_command("CLUSTER", "INFO")):

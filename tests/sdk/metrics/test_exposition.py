@@ -117,6 +117,26 @@ def test_gzip_when_the_scraper_takes_it(metrics: Metrics) -> None:
     assert b"http_server_request_duration_seconds" in gzip.decompress(get(port, encoding="gzip")[1])
 
 
+def test_status_line_and_headers_leave_together(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that ends between two of them a scraper would see a 200 with nothing in it."""
+    written: list[bytes] = []
+
+    def noting(name: str) -> Any:
+        inner = getattr(socket.socket, name)
+
+        def note(sock: socket.socket, data: Any, *given: Any) -> Any:
+            written.append(bytes(data))
+            return inner(sock, data, *given)
+
+        return note
+
+    for name in ("send", "sendall"):
+        monkeypatch.setattr(socket.socket, name, noting(name))
+    get(serve(metrics, "127.0.0.1", 0), "")
+    (head,) = [data for data in written if data.startswith(b"HTTP/")]
+    assert b"\r\nContent-Length: " in head
+
+
 def test_only_reading_is_allowed(metrics: Metrics) -> None:
     """POST is refused, and the server lives on."""
     port = serve(metrics, "127.0.0.1", 0)

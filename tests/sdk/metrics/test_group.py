@@ -100,6 +100,19 @@ def test_the_living_and_the_killed_are_counted_alike(tmp_path: Path) -> None:
     assert 8 == value(metrics, COUNT, **OK)
 
 
+def test_who_joins_outlasts_a_glance_of_a_sweeper(tmp_path: Path) -> None:
+    """Whoever removes old folders locks each arena for a moment, also one that is just being made."""
+
+    def looked_at(path: str) -> Arena:
+        arena, glance = Arena(path), os.open(path, os.O_RDONLY)
+        fcntl.flock(glance, fcntl.LOCK_SH)
+        threading.Timer(0.05, os.close, (glance,)).start()
+        return arena
+
+    arena = Group(str(tmp_path), fold).join(looked_at)
+    assert [arena.path] == [str(path) for path in tmp_path.glob("*.arena")]
+
+
 def test_the_dead_are_folded_when_somebody_joins(tmp_path: Path) -> None:
     """Their files go, their counts, exemplars and buckets stay, also for who has read them before."""
     children = [Child(counting(tmp_path, n, trace_id=n, started_ns=n * SECOND)) for n in (1, 2, 3)]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk.processes.served import Served, free_port
+from demo_app.parts import free_port
+from tests.sdk.processes.served import Served
 
 HERE = Path(__file__).parent / "apps"
 UVICORN = ("gunicorn", "counted:asgi", "-w", "4", "-k", "uvicorn.workers.UvicornWorker", "-b", "127.0.0.1:{port}")
@@ -53,7 +54,7 @@ class Shop:
             try:
                 with urllib.request.urlopen(request, timeout=5) as reply:
                     return str(reply.read().decode())
-            except OSError:
+            except (OSError, http.client.HTTPException):  # cut short where the worker ended meanwhile
                 assert time.monotonic() < deadline, self.served.output()
                 time.sleep(0.05)
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from demo_app.parts import free_port
 from tests import parts
 from tests.sdk.whole.sink import Sink, attributes, sink
 
@@ -34,7 +35,7 @@ class Shop:
     """A running server, what it prints, and the collector it reports to."""
 
     def __init__(self, server: str, collector: Sink, environ: dict[str, str]) -> None:
-        self.collector, self.server, port = collector, server, parts.free_port()
+        self.collector, self.server, port = collector, server, free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [sys.executable, *(part.format(port=port) for part in SERVERS[server])],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,16 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from demo_app.parts import free_port
+
 HOP = Path(__file__).with_name("hop.py")
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "a key of the whole deployment"
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Chain:

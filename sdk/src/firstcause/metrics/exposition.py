@@ -260,6 +260,8 @@ def start(exposition: Exposition, host: str, port: int) -> Any:
 
     class Handler(WSGIRequestHandler):
         timeout = SLOW_S
+        # The head at once: of a process that ends between two lines of it, a scraper sees an empty 200.
+        wbufsize = -1
 
         def log_message(self, *_given: Any) -> None:
             """Nothing: the host's output is the host's."""

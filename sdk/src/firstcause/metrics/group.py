@@ -71,8 +71,9 @@ class Group:
         self._name, self._wrote = f"{os.getpid()}-{time.time_ns()}.arena", b""
         hidden = self._path(self._name + ".new")
         arena = made(hidden)
-        # Before it gets its name: an arena that nobody holds is taken for that of a dead process.
-        fcntl.flock(arena.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Before it gets its name: an arena that nobody holds is taken for that of a dead process. Whoever
+        # sweeps old folders holds it for a moment, to see whether somebody does.
+        _take(arena.fd, fcntl.LOCK_EX, hidden)
         os.rename(hidden, self._path(self._name))
         arena.path = self._path(self._name)
         with guard("metrics.fold"):
@@ -185,12 +186,7 @@ class Group:
         with _unforked:
             fd = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                deadline = time.monotonic() + WAIT_S
-                # Asked again and again, because a waiting flock knows no time-out.
-                while not _try(fd, how):
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"{self.folder} is locked for more than {WAIT_S:.0f} s")
-                    time.sleep(0.002)
+                _take(fd, how, self.folder)
                 yield
             finally:
                 os.close(fd)
@@ -208,6 +204,15 @@ class Group:
         """When the first of the group began to count, the same for all."""
         # Nothing is ever written to the lock's file, so this is when it was made.
         return os.stat(self._path("lock")).st_mtime_ns if os.path.exists(self._path("lock")) else time.time_ns()
+
+
+def _take(fd: int, how: int, what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    # Asked again and again, because a waiting flock knows no time-out.
+    while not _try(fd, how):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} is locked for more than {WAIT_S:.0f} s")
+        time.sleep(0.002)
 
 
 def _try(fd: int, how: int) -> bool:
