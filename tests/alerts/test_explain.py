@@ -39,6 +39,19 @@ def test_at_low_traffic_the_guard_decides() -> None:
     ] in lines
 
 
+def test_samples_come_at_their_own_pace() -> None:
+    """A gauge is held against its value twice a minute: five bad ones take two and a half."""
+    gauge = """
+      thresholdMetric:
+        metricSource:
+          type: Prometheus
+          spec: {query: 'stock{service_name="shop"}'}
+"""
+    lines = said(10, indicator=gauge, objective="op: gte, value: 5, target: 0.999")
+    assert ["100%", "1000", "43 min 12 s", "2 min 30 s"] in lines
+    assert any(line[0].startswith("By chance, at 120 samples per hour") for line in lines if line)
+
+
 def test_an_unknown_objective_is_named_with_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2."""
     (tmp_path / "slos.yml").write_text(slo() + TARGETS)

@@ -99,6 +99,16 @@ def test_hostile_label_values_enter_no_annotation(promtool: Path, tmp_path: Path
             assert forbidden not in shown_text
 
 
+def test_an_instance_that_never_answered_well_is_named(promtool: Path, tmp_path: Path) -> None:
+    """Where good ones are counted, it has no such counter, and all bad ones come from it."""
+    document = slo().replace("bad:", "good:").replace('=~"5.."', '!~"5.."')
+    of = {at: OK_.replace("{", f'{{service_instance_id="{at}",') for at in "abc"}
+    series = {of["a"]: "0+60x20", of["b"]: "0+60x20", of["c"].replace('"200"', '"500"'): "0+60x20"}
+    asked = ('slo:concentration{part="instance"} > bool 0.99', "15m", [('{slo="shop",part="instance",value="c",service_instance_id="c"}', 1.0)])
+    rules = only(render(document), *INDICATORS, *CAUSES, "slo:concentration")
+    assert "" == run(promtool, tmp_path, rules, [case(series, asked)])
+
+
 def test_a_stopped_peer_stays_the_cause(promtool: Path, tmp_path: Path) -> None:
     """What it said of itself before weighs little beside the requests that gave up on it."""
     series = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,35 @@ def test_freshness_pages_when_it_is_out_of_bounds(
     rules = only(render(document), *INDICATORS, *CAUSES)
     asked = [("slo:paging", at, [('slo:paging{slo="shop"}', value)]) for at, value in (("29m", 0.0), ("50m", 1.0))]
     assert "" == run(promtool, tmp_path, rules, [case(series, *asked)])
+
+
+def test_a_pattern_that_says_nan_has_not_fallen(promtool: Path, tmp_path: Path) -> None:
+    """What stands still has; so has what is missing, as a counter that is not born counts nothing. NaN is not known."""
+    query = "{type: Prometheus, spec: {query: 'orders_total{service_name=\"shop\"}', as: pattern}}"
+    document = slo(
+        indicator=f"{{thresholdMetric: {{metricSource: {query}}}}}", objective="op: gte, value: 0.5, target: 0.99"
+    )
+    series = {
+        at_env('orders_total{service_name="shop"}', why): f"0+100x288 {then}"
+        for why, then in (("usual", "28900+100x12"), ("still", "28800+0x12"), ("gone", "_x12"), ("nan", "NaN+0x12"))
+    }
+    asked = ("slo:sample:bad", "1470m", [
+        (at_env('slo:sample:bad{slo="shop"}', why), value) for why, value in (("gone", 1.0), ("still", 1.0), ("usual", 0.0))
+    ])  # fmt: skip
+    rules = only(render(document), *INDICATORS)
+    assert "" == run(promtool, tmp_path, rules, [case(series, asked, each="5m")], each="5m")
+
+
+@pytest.mark.parametrize("within", ["0.3", "1", "7.5"])
+def test_generated_tests_of_native_histograms_pass(promtool: Path, tmp_path: Path, within: str) -> None:
+    """They burn, get better, are silent and are missed, like any other objective."""
+    document = slo(indicator=LATENCY.replace("classic", "native"), objective=f"op: lte, value: {within}, target: 0.99")
+    for name, text in render(document).items():
+        if name in ("rules.yml", "tests.yml"):
+            (tmp_path / name).write_text(text)
+    assert "SLORecovering" in (tmp_path / "tests.yml").read_text()
+    done = subprocess.run([promtool, "test", "rules", "tests.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert 0 == done.returncode, done.stdout + done.stderr
 
 
 def test_native_histograms_say_the_same(promtool: Path, tmp_path: Path) -> None:

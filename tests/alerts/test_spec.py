@@ -140,12 +140,42 @@ def test_nobody_to_notify_is_a_problem() -> None:
     assert any("nobody notices" in problem for problem in problems(slo() + without_heart))
 
 
+@pytest.mark.parametrize(
+    ("severity", "said"), [("heartbeat", "nobody notices"), ("ticket", "the tickets that are about no objective")]
+)
+def test_what_is_about_no_objective_needs_a_target_without_an_owner(severity: str, said: str) -> None:
+    """The watchdog and tickets of the table have no owner, so that targets of one owner never get them."""
+    owned = TARGETS.replace(f"severity: {severity}", f"severity: {severity}, owner: us")
+    (found,) = problems(slo() + owned)
+    assert said in found
+
+
 def test_a_policy_replaces_the_four_pairs() -> None:
     """Its condition is a pair of windows; waiting before an alert is refused."""
     (found,) = load(slo(objective="target: 0.9", more=POLICY) + TARGETS).slos
     assert [("page", "2h/10m", "5.0")] == [(pair.tier, pair.name, str(pair.factor)) for pair in found.pairs]
     refused = problems(slo(more=POLICY.replace("0m", "5m")) + TARGETS)
     assert any("alertAfter" in problem and "short window" in problem for problem in refused)
+
+
+def test_the_order_of_a_policys_conditions_means_nothing() -> None:
+    """The quickest pair comes first, whose burn rate a page shows."""
+    quick = "{severity: page, condition: {kind: burnrate, threshold: 5, lookbackWindow: 2h, alertAfter: 0m}}"
+    slow = quick.replace("2h", "8h").replace("5,", "3,")
+    documents = [slo(more=POLICY + POLICY.partition("\n")[2].replace(quick, slow)),
+                 slo(more=POLICY.replace(quick, slow) + POLICY.partition("\n")[2])]  # fmt: skip
+    given, turned = (render(load(document + TARGETS))["rules.yml"] for document in documents)
+    assert "8h" in given
+    assert given == turned
+
+
+def test_a_missing_side_of_a_ratio_is_told_beside_other_problems() -> None:
+    """And one that is there and cannot be read is told as that, and not as missing."""
+    without = AVAILABILITY.partition("        total:")[0]
+    found = problems(slo(indicator=without, objective="target: 1.5") + TARGETS)
+    assert any("needs total" in problem for problem in found)
+    unread = problems(slo().replace('=~"5.."', '=~"5..("') + TARGETS)
+    assert not any("needs total" in problem for problem in unread)
 
 
 @given(st.text(max_size=400))

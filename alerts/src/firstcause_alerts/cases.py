@@ -5,6 +5,7 @@ They ask for `ALERTS` by expression instead of listing alerts, so that a changed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ GONE = 30
 # `CauseLasting` waits for four hours, longer than any other row of the table.
 TICKET_S = 6 * 3600
 DAY_S = 86_400
+QUICKEST = -10
+"""The bucket of a native histogram that ends below a millisecond, the least objective there is."""
 
 
 def files(spec: Spec) -> dict[str, Any]:
@@ -108,6 +111,11 @@ def _series(slo: Slo, bad: int, good: int) -> Series:
             return {_text(level.query): f"{_level(level, False)}+0x{bad} {_level(level, True)}+0x{good}"}
         case Pattern():
             raise TypeError("a pattern needs a day of history")
+        case Latency(histogram, within_s, True):
+            values = f"{_native(within_s)}+{_native(within_s, slow=RATE)}x{bad}"
+            if good:
+                values += f" {_native(within_s, RATE, RATE * bad)}+{_native(within_s, RATE)}x{good - 1}"
+            return {_text(histogram): values}
     found = {}
     for series, while_bad, while_good in _counters(slo):
         # promtool's a+bxn is n + 1 samples, hence one less of the good ones.
@@ -130,6 +138,15 @@ def _counters(slo: Slo) -> Iterator[tuple[str, int, int]]:
             yield _text(bucket(latency)), 0, RATE
         case _:
             return
+
+
+def _native(within_s: float, quick: int = 0, slow: int = 0) -> str:
+    """A native histogram as promtool writes it, with requests far below the objective and just above it."""
+    # Of schema 0, bucket n ends at 2^n seconds: the last one begins at the objective, or after it.
+    above = math.ceil(math.log2(within_s)) + 1
+    counts = [quick, *[0] * (above - QUICKEST - 1), slow]
+    places = " ".join(map(str, counts))
+    return f"{{{{schema:0 sum:{quick + slow} count:{quick + slow} buckets:[{places}] offset:{QUICKEST}}}}}"
 
 
 def _unlike(total: Selector, part: Selector) -> Selector:
@@ -172,8 +189,8 @@ def _quiet(spec: Spec) -> dict[str, Any]:
         match slo.sli:
             case Level() as level:
                 series[_text(level.query)] = f"{_level(level, True)}+0x{GONE}"
-            case Latency(histogram, _, True):
-                series[_text(histogram)] = f"{{{{schema:0 sum:1 count:1 buckets:[1]}}}}x{GONE}"
+            case Latency(histogram, within_s, True):
+                series[_text(histogram)] = f"{_native(within_s)}+{_native(within_s, RATE)}x{GONE}"
     asked = [('alertname!="Watchdog"', minutes * EACH_S, 0) for minutes in (1, 5, GONE)]
     return _case("all is well", EACH_S, series, [*asked, ('alertname="Watchdog"', GONE * EACH_S, 1)])
 

@@ -9,13 +9,16 @@ from .durations import words
 from .model import PAGE, Latency, Level, Pattern, Ratio, Slo, Spec
 from .selector import Selector
 from .simulation import by_chance
+from .timing import EVALUATE_S
 
 RATIOS = (1.0, 0.15, 0.05, 0.01)
 RUNS, DAYS = 10, 30
 
 
 def explain(slo: Slo, spec: Spec, per_hour: float) -> str:
-    """Sentences, a table of the pairs, and what happens by chance at this traffic."""
+    """Sentences, a table of the pairs, and what happens by chance at this traffic; samples come as they come."""
+    if slo.sampled:
+        per_hour = 3600 / EVALUATE_S
     return "\n".join(
         [*_sentences(slo, spec), "", *_table(slo), "", *_levels(slo, per_hour), "", _chance(slo, per_hour)]
     )
@@ -81,7 +84,7 @@ def _levels(slo: Slo, per_hour: float) -> list[str]:
 def _paged_s(pair: Pair, slo: Slo, ratio: float, per_hour: float) -> float | None:
     """When the formula is met and the guard has its bad events, on average; None when never both."""
     detection = pair.detection_s(slo.budget, ratio)
-    guarded = 0 if slo.sampled else MIN_BAD / max(per_hour * ratio / 3600, 1e-9)
+    guarded = MIN_BAD / max(per_hour * ratio / 3600, 1e-9)
     return None if detection is None or guarded > pair.long_s else max(detection, guarded)
 
 
@@ -90,8 +93,9 @@ def _chance(slo: Slo, per_hour: float) -> str:
     # At half the budget the objective is met, so every page is a false one.
     bad_ratio = float(slo.budget) / 2
     found = sum(by_chance(per_hour / 60, bad_ratio, DAYS * 1440, slo.budget, pages, seed) for seed in range(RUNS))
+    what = "samples" if slo.sampled else "requests"
     return (
-        f"By chance, at {per_hour:g} requests per hour with errors at half the budget: {found / RUNS:.1f} pages "
+        f"By chance, at {per_hour:g} {what} per hour with errors at half the budget: {found / RUNS:.1f} pages "
         f"in {DAYS} days (simulated {RUNS} times)."
     )
 

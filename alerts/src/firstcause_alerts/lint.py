@@ -13,6 +13,7 @@ from .durations import words
 from .model import HEARTBEAT, PAGE, TICKET, Latency, Ratio, Slo, Spec
 from .problems import Problem
 from .selector import Selector
+from .tickets import NOBODY
 from .timing import Timing
 
 FIXED_EDGES = {prometheus_name(i): i.buckets for i in BY_NAME.values() if i.kind == HISTOGRAM}
@@ -177,11 +178,15 @@ def _takes(labels: object, severity: str, owner: str) -> bool:
 def _targets(spec: Spec) -> Iterator[Problem]:
     if not spec.targets:
         yield Problem(spec.file, 1, "nobody is notified", "add an AlertNotificationTarget with severity: page")
-    elif not any(target.labels["severity"] == HEARTBEAT for target in spec.targets):
-        message = "nobody notices when alerting itself dies"
-        yield Problem(
-            spec.file, 1, message, "add an AlertNotificationTarget with severity: heartbeat, outside this system"
-        )
+        return
+    # What is about no objective has no owner either, and would fit no target that has one.
+    for severity, message, where in (
+        (HEARTBEAT, "nobody notices when alerting itself dies", ", outside this system"),
+        (TICKET, "nobody gets the tickets that are about no objective", ""),
+    ):
+        if not any(_takes(target.labels, severity, NOBODY) for target in spec.targets):
+            fix = f"add an AlertNotificationTarget with severity: {severity}, without owner and environment{where}"
+            yield Problem(spec.file, 1, message, fix)
 
 
 CHECKS: tuple[Callable[[Slo, Spec, Timing], Iterator[Finding]], ...] = (

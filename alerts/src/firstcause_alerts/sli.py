@@ -88,7 +88,9 @@ def bad_by(slo: Slo, window: str, label: str) -> str:
         case Ratio(_, Selector() as counter, _):
             return counted(counter, window, label)
         case Ratio(all_of, _, Selector() as counter):
-            return f"{counted(all_of, window, label)} - {counted(counter, window, label)}"
+            every, by = counted(all_of, window, label), f"on ({ENV}, {label})"
+            # A counter of good ones is born with the first: where all fail there is none.
+            return f"{every} - {by} ({counted(counter, window, label)} or {by} {every} * 0)"
         case Latency(histogram, _, False) as latency:
             count = histogram.named(histogram.name + "_count")
             return f"{counted(count, window, label)} - {counted(bucket(latency), window, label)}"
@@ -153,7 +155,10 @@ def _pattern(counter: Selector, at_least: float, window: str, timing: Timing) ->
     # The lesser of both: an unusually busy day must not make a usual one look like a fall.
     usual = f"(({day} < on ({ENV}) {week}) or on ({ENV}) {week} or on ({ENV}) {day})"
     enough = f"({usual} >= {PATTERN_LEAST})"
-    return f"({now} or on ({ENV}) {enough} * 0) < bool on ({ENV}) ({at_least:g} * {enough})"
+    # A counter that is missing may not be born yet, so it counts nothing; what says NaN is not known.
+    unknown = f"({_increase(counter, window)} != {_increase(counter, window)})"
+    none = f"({enough} * 0 unless on ({ENV}) {unknown})"
+    return f"({now} or on ({ENV}) {none}) < bool on ({ENV}) ({at_least:g} * {enough})"
 
 
 def _opposite(good_if: str) -> str:

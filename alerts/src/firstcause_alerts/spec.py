@@ -193,7 +193,8 @@ class _Reading:
         self._labelled(body, labels)
         if sli is None or target is None or period_s is None:
             return None
-        pairs = pairs or pairs_for(period_s)
+        # The quickest first, as `pairs_for` has them: rules name what burns now after the first.
+        pairs = tuple(sorted(pairs, key=lambda pair: pair.long_s)) or pairs_for(period_s)
         covers, muted = _split(own.get("covers", ""), ","), _split(own.get("maintenance", ""), ";")
         return Slo(
             name, self.titles[id(body)], service, labels.get("owner", ""), labels.get("role", ""), target, period_s,
@@ -286,13 +287,11 @@ class _Reading:
             key: self._source(inner)[0] if (inner := body.inner(key)) else None for key in ("good", "bad", "total")
         }
         body.done()
-        if (sides["good"] is None) == (sides["bad"] is None) or sides["total"] is None:
-            # A side that could not be read is told already, and not missing.
-            if not self.problems:
-                body.wrong(
-                    body.line(), f"{body.where} needs total, and good or bad", "write total and exactly one of them"
-                )
+        if body.has("good") == body.has("bad") or not body.has("total"):
+            body.wrong(body.line(), f"{body.where} needs total, and good or bad", "write total and exactly one of them")
             return None
+        if sides["total"] is None or (sides["good"] or sides["bad"]) is None:
+            return None  # what could not be read is told already
         # A latency then: its causes weigh in seconds, and its limit is told to the SDK.
         if sides["good"] and sides["good"].name.endswith("_bucket"):
             return self._bucketed(body, sides["good"], sides["total"])

@@ -16,6 +16,9 @@ from . import durations, wording
 from .model import Spec
 from .timing import Timing
 
+NOBODY = "none"
+"""The owner of what is about no objective."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -63,7 +66,7 @@ def alert(row: Row, spec: Spec, timing: Timing) -> dict[str, Any]:
     of = f" ({wording.plain('$labels.' + row.unit, 100)})" if row.unit else ""
     labels = {
         "severity": row.severity, "slo": "none", "environment": wording.environment(),
-        "service": _service(), "owner": "none", "role": "none", "incident": "none",
+        "service": _service(), "owner": NOBODY, "role": "none", "incident": "none",
     }  # fmt: skip
     base = wording.runbooks(spec, "")
     texts = {"title": row.alert + of, "summary": row.summary, "runbook": f"{base}/{row.alert}.md"}
