@@ -68,13 +68,24 @@ def test_loki_takes_its_file() -> None:
 
 
 def test_pushed_metrics_keep_their_identity() -> None:
-    """The four names that every series of a service has are promoted, and Loki's labels are two of them."""
+    """The four names that every series of a service has are promoted; Loki's labels are two of them, and the writer."""
     identity = {"service.name", "service.version", "service.instance.id", "deployment.environment.name"}
     prometheus = yaml.safe_load((STORES / "prometheus.yml").read_text())
     loki = yaml.safe_load((STORES / "loki.yaml").read_text())
     (labels,) = loki["limits_config"]["otlp_config"]["resource_attributes"]["attributes_config"]
     assert identity <= set(prometheus["otlp"]["promote_resource_attributes"])
-    assert set(labels["attributes"]) <= identity
+    assert set(labels["attributes"]) <= {*identity, "collector.instance.id"}
+
+
+def test_a_stream_of_logs_has_one_writer() -> None:
+    """Loki loses lines of a stream that two write to, when it is killed: each gateway has its own, and one consumer."""
+    loki = yaml.safe_load((STORES / "loki.yaml").read_text())
+    gateway = yaml.safe_load((STORES.parent / "gateway.yaml").read_text())
+    (labels,) = loki["limits_config"]["otlp_config"]["resource_attributes"]["attributes_config"]
+    assert "collector.instance.id" in labels["attributes"]
+    assert "transform/gateway" in gateway["service"]["pipelines"]["logs"]["processors"]
+    assert any("GATEWAY_NAME" in said for said in gateway["processors"]["transform/gateway"]["log_statements"])
+    assert 1 == gateway["exporters"]["otlp_http/loki"]["sending_queue"]["num_consumers"]
 
 
 def test_every_store_forgets() -> None:

@@ -57,12 +57,12 @@ def test_collector_to_jaeger(running: Running, visits: list[Visit]) -> None:
 
 
 def test_collector_to_loki(running: Running, visits: list[Visit]) -> None:
-    """The canonical line of the same request is found by its trace id; labels are only service and environment."""
+    """The canonical line of the same request is found by its trace id; labels are only service, environment and writer."""
     one = visits[-1]
     query = f'{{service_name="gateway"}} | trace_id="{one.trace}"'
     lines = running.stack.logs(query, one.at - 1)
     labels = running.stack.ask("loki", "/loki/api/v1/labels")["data"]
-    assert {"service_name", "deployment_environment_name"} == set(labels)
+    assert {"service_name", "deployment_environment_name", "collector_instance_id"} == set(labels)
     assert "/products/{sku}" in {line.get("route") for line in lines if line["line"] == "request"}
 
 

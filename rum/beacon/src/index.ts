@@ -52,6 +52,8 @@ const measure = (): void => {
   measuring = true;
   watchErrors();
   watchRequests();
+  // A page may be left before the rest is on watch.
+  watchPhases();
   // Not capturing: web-vitals has its last word in capturing listeners.
   addEventListener("visibilitychange", flush);
   addEventListener("pagehide", flush);
@@ -65,7 +67,6 @@ const measure = (): void => {
     onBFCacheRestore(() => turn("back-forward-cache"));
     whenActivated(() => later(EARLY_MS));
     watchRoutes();
-    watchPhases();
     watchFrames();
     watchVitals();
   });

@@ -1,16 +1,17 @@
 import { ms } from "./numbers";
 import { add, settlers } from "./outbox";
-import { current, hidden, load } from "./views";
+import { hidden, load, type View, views } from "./views";
 
 /** A phase that has not ended, or did not happen, is left out. */
 const between = (start: number, end: number): number | undefined => (end && start ? ms(end - start) : undefined);
 
 /** Once, in the first body after the load event; or what is known when the user leaves before that: those are the slow ones. */
 export const watchPhases = (): void => {
-  const view = current();
+  let view: View | undefined;
   let done = false;
   settlers.push(() => {
     const entry = load();
+    view ??= views[0];
     if (done || !entry || !(entry.loadEventEnd || hidden())) return;
     done = true;
     add({

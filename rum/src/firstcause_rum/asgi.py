@@ -68,9 +68,11 @@ class Endpoint:
         if made is None:
             await _answer(send, Reply(404, ()))
             return
-        headers = [(k.encode(), v.encode()) for k, v in made.headers]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": made.text if scope["method"] == "GET" else b""})
+        known = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")
+        status, given, text = made.answer(known)
+        headers = [(k.encode(), v.encode()) for k, v in given]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text if scope["method"] == "GET" else b""})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

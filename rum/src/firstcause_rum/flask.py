@@ -25,7 +25,10 @@ def blueprint(config: Config | None = None) -> Blueprint:
 
     def serve_script() -> Response:
         found = script.load(core.config.script)
-        return Response(status=404) if found is None else Response(found.text, 200, list(found.headers))
+        if found is None:
+            return Response(status=404)
+        status, headers, text = found.answer(request.headers.get("If-None-Match", ""))
+        return Response(text, status, headers)
 
     path = core.config.path
     # The preflight is ours to answer: what Flask answers to OPTIONS knows nothing of origins.

@@ -18,6 +18,14 @@ class Script(NamedTuple):
     text: bytes
     headers: tuple[tuple[str, str], ...]
 
+    def answer(self, known: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body for a browser whose `If-None-Match` is `known`, empty when it has none."""
+        etag = dict(self.headers)["etag"]
+        # A proxy that packs marks tags as weak, which makes no difference here (RFC 9110, 13.1.2).
+        if known.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
+            return 304, [pair for pair in self.headers if not pair[0].startswith("content-")], b""
+        return 200, list(self.headers), self.text
+
 
 @lru_cache(maxsize=8)
 def load(path: str = "") -> Script | None:

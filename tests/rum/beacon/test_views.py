@@ -43,6 +43,17 @@ def test_instant_hide(site: Site, tab: Tab) -> None:
     assert "req" in site.item("load")
 
 
+def test_hidden_before_anything_is_on_watch(site: Site, tab: Tab) -> None:
+    """A page that is left in the task that began to measure has its phases too: observers come in the next one."""
+    hide = 'Object.defineProperty(document, "visibilityState", {value: "hidden"}); dispatchEvent(new Event("pagehide"))'
+    # The last that the tag's script does is to set it.
+    site.page("/", head=f'<script>Object.defineProperty(self, "firstcause", {{get() {{}}, set() {{ {hide} }}}})</script>{TAG}')
+    tab.go(site.url)
+    site.wait(lambda: site.bodies, "no body")
+    assert ["view", "load"] == [item["k"] for item in site.bodies[0]["items"]]
+    assert "req" in site.item("load")
+
+
 def test_no_beacon_is_lost_on_hide(site: Site, tab: Tab) -> None:
     """Of 200 pages left at once, 200 tell what happened just before."""
     site.page("/", head=TAG + "<script>onerror = () => 0</script>")

@@ -101,6 +101,10 @@ def test_the_script_is_served(seen: Capture, tmp_path: Path) -> None:
         assert (200, "", b"1") == (status, headers.get("set-cookie", ""), body)
         assert "text/javascript; charset=utf-8" == headers["content-type"]
         assert (200, b"") == answer(port, request(None, method="HEAD", path="/_fc.js"))[::2]
+        for tag, status in ((headers["etag"], 304), (f'"x", W/{headers["etag"]}', 304), ("*", 304), ('"x"', 200)):
+            given = answer(port, request(None, method="GET", path="/_fc.js", if_none_match=tag))
+            assert (status, b"1" if status == 200 else b"") == given[::2]
+            assert headers["etag"] == given[1]["etag"]
 
 
 def test_a_page_of_fastapi_is_joined_to_its_request(seen: Capture) -> None:

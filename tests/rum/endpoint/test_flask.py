@@ -78,6 +78,8 @@ def test_the_script_is_served(seen: Capture, tmp_path: Path) -> None:
     client = shop(script=str(tmp_path / "page.js")).test_client()
     found = client.get("/_fc.js")
     assert (200, b"1", "text/javascript; charset=utf-8") == (found.status_code, found.data, found.headers["content-type"])
+    again = client.get("/_fc.js", headers={"If-None-Match": found.headers["etag"]})
+    assert (304, b"", None) == (again.status_code, again.data, again.headers.get("content-type"))
 
 
 class Drips(io.RawIOBase):
