@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from time import perf_counter
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -125,9 +125,9 @@ def test_a_marked_but_senseless_payload_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("unit", ['"', '\\"', ',"', "fc,", '"\\', 'fc;desc="'])
 def test_a_hostile_header_costs_one_pass(unit: str) -> None:
     """8 KiB of quotes, escapes or members cost milliseconds, not a search that multiplies."""
-    started = perf_counter()
+    started = thread_time()  # others may have the machine meanwhile
     assert read("fc" + (unit * 8192)[:8190], KEY, TRACE) is None
-    assert perf_counter() - started < 0.25
+    assert thread_time() - started < 0.25
 
 
 def test_headers_of_others_are_not_counted() -> None:

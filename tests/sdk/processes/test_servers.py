@@ -132,4 +132,5 @@ def test_a_hanging_collector_delays_the_end_within_the_bound(name: str) -> None:
             for number in range(5):
                 server.get(f"/items/{number}")
             took[exporter] = server.terminate()
-    assert took["otlp"] - took["none"] < 2.5, os.fspath(APPS)
+    # Twice the bound of two seconds, for a machine that others have too; without one it would be the 10 s of a send.
+    assert took["otlp"] - took["none"] < 4, os.fspath(APPS)
