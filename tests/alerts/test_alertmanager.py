@@ -119,6 +119,12 @@ def test_everybody_is_told_when_it_is_resolved(config: dict[str, Any]) -> None:
     assert {"on-call": True, "page-channel": True, "ticket-mail": True, "heartbeat": False} == told
 
 
+def test_a_beat_comes_at_each_repeat(config: dict[str, Any]) -> None:
+    """A repeat waits for a flush: one per repeat comes a moment too early, and every other beat would be left out."""
+    (heart,) = [route for route in config["route"]["routes"] if route["receiver"] == "heartbeat"]
+    assert ("15s", "1m") == (heart["group_interval"], heart["repeat_interval"])
+
+
 def test_planned_maintenance_mutes_its_own_objective() -> None:
     """Its pages on Sunday nights, and nobody else's."""
     muting = '  annotations: {firstcause.dev/maintenance: "sunday 02:00-04:00 Europe/Berlin"}\n  labels: {owner'

@@ -65,9 +65,10 @@ def _route(target: Target, spec: Spec, timing: Timing) -> dict[str, Any]:
         "continue": True,  # everybody whose labels fit is told
     }
     if severity == HEARTBEAT:
-        # A repeat is due this long after the last delivery, just past the next flush: a beat may take two intervals.
-        often = timing.least(HEARTBEAT_S, WAIT_LEAST_S)
-        route |= {"group_wait": "1s", "group_interval": often, "repeat_interval": often}
+        # A repeat is due so long after the last delivery, at the flush after that: flushed as often as it is repeated,
+        # every other beat would be left out.
+        often, flush = timing.least(HEARTBEAT_S, WAIT_LEAST_S), timing.least(HEARTBEAT_S / 4)
+        route |= {"group_wait": "1s", "group_interval": flush, "repeat_interval": often}
         return route
     # Alertmanager mutes routes, not alerts, so such an objective needs a route, and with it a group, of its own.
     muted = [slo for slo in spec.slos if slo.maintenance]
