@@ -42,6 +42,7 @@ def test_a_storm_of_threads() -> None:
     with sink() as collector:
         done = _run("storm", collector.url, OTEL_BSP_MAX_QUEUE_SIZE="20000", OTEL_BLRP_MAX_QUEUE_SIZE="20000")
         assert (0, "") == (done.returncode, done.stderr)
+        assert "done 200 True" == done.stdout.splitlines()[-1]
         assert 2 * 200 * 20 == len(collector.spans)
         assert 200 * 20 == len(collector.records)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
