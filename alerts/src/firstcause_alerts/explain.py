@@ -16,7 +16,7 @@ RUNS, DAYS = 10, 30
 
 
 def explain(slo: Slo, spec: Spec, per_hour: float) -> str:
-    """Sentences, a table of the pairs, and what happens by chance at this traffic; samples come as they come."""
+    """Sentences, a table of the pairs, and what happens by chance at this traffic; samples have a pace of their own."""
     if slo.sampled:
         per_hour = 3600 / EVALUATE_S
     return "\n".join(

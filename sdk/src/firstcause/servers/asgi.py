@@ -234,10 +234,7 @@ class _Call:
         self._over = True
         try:
             # 499 is nginx's number for a caller that went away before its answer.
-            unit = self.unit
-            if not unit.route:
-                unit.route = self._route()
-            self.recorder.finish(unit, self.status or 499, gone=self.gone)
+            self.recorder.finish(self.unit, self.status or 499, gone=self.gone)
         except Exception as error:  # the guard as a plain handler: this is the hot path
             if not report("asgi.finish", error):
                 raise

@@ -19,9 +19,10 @@ from .context import Remote, new_span_id, new_trace_id, without
 from .current import Current
 from .kept import Kept
 from .sampling import RANDOM, SAMPLED, Share
-from .span import CLIENTS, OURS, Common, ServerSpan, Span
+from .span import CLIENTS, Common, ServerSpan, Span
 from .values import Limits, clean, cleaned, nanoseconds, printed
 
+OURS = Scope("firstcause")
 PENDING = "pending"
 """The resource of a frame whose span has not ended: its attributes are still to come."""
 _CLIENT_ERRORS = range(400, 500)
@@ -133,20 +134,21 @@ class TracerProvider(api.TracerProvider):
 
         Only a `trusted` caller decides about sampling. `common` are attributes beside its own.
         """
+        make = Span if common is None else ServerSpan
         if remote is None:
-            trace_id, flags = self.new_trace_id(), SAMPLED | self._random
+            flags = SAMPLED | self._random
+            span = make(
+                self, name, kind, self.new_trace_id(), self.new_span_id(), 0, flags, start_ns, attributes, OURS
+            )  # fmt: skip
         else:
             trace_id, parent, flags, state = remote
             flags = flags & 3 if trusted else flags & RANDOM | SAMPLED
-        span: Span
-        if common is None:
-            span = Span(self, name, kind, trace_id, self.new_span_id(), 0, flags, start_ns, attributes, OURS)
-        else:
-            span = ServerSpan(self, name, trace_id, self.new_span_id(), flags, start_ns, attributes, common)
-        if remote is not None:
-            span.parent_span_id, span.parent_remote = parent, True
+            span = make(self, name, kind, trace_id, self.new_span_id(), parent, flags, start_ns, attributes, OURS)
+            span.parent_remote = True
             if state:
                 span.trace_state = _unmarked(state)
+        if common is not None:
+            span.shared = common  # type: ignore[attr-defined]
         if self._sampler is not None:
             self._sample(span, remote if trusted else None, ())
         if not span.flags & SAMPLED:
@@ -257,21 +259,21 @@ class TracerProvider(api.TracerProvider):
                 _close(span, span.opened)
         kept = span.kept
         if span.flags & SAMPLED:
-            self.export(span)
+            try:
+                self._on_end(span)
+            except Exception as error:  # the guard as a plain handler: this is the hot path
+                if not report("provider.on_end", error):
+                    raise
         elif kept is not None and kept.root is not span:
-            kept.keep(span, self.export)
+            kept.keep(span, self._export)
         if self.processors and span.recording:
             self._process(span)
         if kept is not None and kept.root is span:
             kept.close()
 
-    def export(self, span: Span) -> None:
-        """Hand an ended span on, whether or not it was sampled."""
-        try:
+    def _export(self, span: Span) -> None:
+        with guard("provider.on_end"):
             self._on_end(span)
-        except Exception as error:  # the guard as a plain handler: this is the hot path
-            if not report("provider.on_end", error):
-                raise
 
     def _process(self, span: Span) -> None:
         from .readable import Readable
@@ -286,7 +288,7 @@ class TracerProvider(api.TracerProvider):
         if root.kept is None or root.flags & SAMPLED:
             return
         root.flags |= SAMPLED
-        root.kept.export(self.export)
+        root.kept.export(self._export)
 
 
 def _sure(given: Callable[[], int], own: Callable[[], int]) -> Callable[[], int]:

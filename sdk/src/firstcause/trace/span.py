@@ -30,7 +30,6 @@ Event = tuple[str, int, dict[str, Any]]
 """Name, nanoseconds since the epoch, attributes."""
 Linked = tuple[int, int, str, dict[str, Any], int]
 """Trace id, span id, tracestate, attributes, flags."""
-OURS = Scope("firstcause")
 CLIENTS = (SpanKind.CLIENT, SpanKind.PRODUCER)
 RECORD, STATUS = 1, 2
 """What leaving a `with` block by an exception does: the event, the status."""
@@ -67,8 +66,6 @@ class Span(api.Span):
     links: list[Linked] | tuple[Linked, ...] = ()
     status_code = dropped_attributes = dropped_events = dropped_links = 0
     parent_remote = cancelled = _over = False
-    parent_span_id = 0
-    recording = True
     frame: Frame | None = None
     opened: Frame | None = None
     kept: Kept | None = None
@@ -320,41 +317,10 @@ class ServerSpan(Span):
     `spent` is its ledger (nanoseconds per resource), which becomes attributes where it is encoded.
     """
 
-    kind, scope = SpanKind.SERVER, OURS
     _all: dict[str, Any] | None = None
     own: dict[str, Any]
-    shared: Common | None
+    shared: Common | None = None
     spent: Mapping[str, int] = NOTHING
-
-    def __init__(
-        self,
-        provider: TracerProvider,
-        name: str,
-        trace_id: int,
-        span_id: int,
-        flags: int,
-        start_ns: int,
-        own: dict[str, Any],
-        shared: Common,
-    ) -> None:
-        self.provider, self.name = provider, name
-        self.trace_id, self.span_id, self.flags = trace_id, span_id, flags
-        self.start_ns, self.own, self.shared = start_ns, own, shared
-        if not flags & 1:
-            self.recording = False
-
-    def end(self, end_time: int | None = None) -> None:
-        """As of every span; of the usual one nothing but the export is left to do."""
-        provider = self.provider
-        if type(end_time) is not int or end_time <= 0 or provider.processors or self.kept is not None:
-            super().end(end_time)
-            return
-        with _lock:
-            if self._over:
-                return
-            self._over = True
-        self.end_ns = end_time
-        provider.export(self)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -374,9 +340,9 @@ class ServerSpan(Span):
 
     def part(self) -> None:
         """Be a span like any other from now on."""
-        attributes, kind, scope = self.attributes, self.kind, self.scope
+        attributes = self.attributes
         self.__class__ = Span  # type: ignore[assignment]  # not a slot differs
-        self.attributes, self.kind, self.scope = attributes, kind, scope
+        self.attributes = attributes
 
     def close_with(self, common: Common, spent: Mapping[str, int]) -> dict[str, Any]:
         """Add attributes that others have too, and the ledger; returns the dict for those of its own."""
