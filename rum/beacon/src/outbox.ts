@@ -2,7 +2,7 @@ import { guarded } from "./guard";
 import { lose, takeLost } from "./lost";
 import { named, session } from "./session";
 import { settings } from "./settings";
-import type { Item, Lost } from "./wire";
+import type { Item, Lost, Reason } from "./wire";
 import { current, hidden, load, loadType, now, pending, prerendering, shownAt, type View, views } from "./views";
 
 /** One body. A retry keeps `seq` and `items`, so that the endpoint can tell. */
@@ -75,6 +75,12 @@ export const flush = guarded(() => {
   pump();
 });
 
+/** What it would have told of other losses is told by a later one. */
+const giveUp = ({ items, lost }: Parcel): void => {
+  lose("unsent", items.length);
+  for (const reason in lost) lose(reason as Reason, lost[reason as Reason]);
+};
+
 const pack = (view: View): void => {
   const items = view.items;
   if (!view.seq) items.unshift({ k: "view", t: view.t });
@@ -85,7 +91,7 @@ const pack = (view: View): void => {
     const size = new Blob([JSON.stringify(item)]).size + 1;
     if ((bytes += size) > ITEM_BYTES || parcel!.items.length == ITEMS) {
       outbox.push((parcel = { view, seq: view.seq++, items: [], lost: takeLost() }));
-      if (outbox.length > BODIES) lose("unsent", outbox.shift()!.items.length);
+      if (outbox.length > BODIES) giveUp(outbox.shift()!);
       bytes = size;
     }
     parcel!.items.push(item);
@@ -113,7 +119,7 @@ const pump = guarded(() => {
     )
     .then((wait) => {
       failures = wait && failures + 1;
-      if (wait && parcel.again) lose("unsent", parcel.items.length);
+      if (wait && parcel.again) giveUp(parcel);
       else if (wait) outbox.unshift({ ...parcel, again: true });
       if (failures < FAILURES) setTimeout(() => ((busy = false), pump()), wait * 1e3);
     });

@@ -36,16 +36,28 @@ def test_another_origin_needs_no_preflight(site: Site, tab: Tab) -> None:
 
 
 def test_a_refused_body_goes_again_once(site: Site, tab: Tab) -> None:
-    """429 and 5xx are answered by one retry after the time asked for: same view, same number, same items."""
+    """429 and 5xx are answered by one retry after the time asked for: same view, same number, same items.
+
+    What is given up then is counted, and so is what it would have told of other losses.
+    """
     site.answers = [(503, {"Retry-After": "0.1"}, b""), (429, {"Retry-After": "0.1"}, b"")]
-    tab.go(site.page("/", head=options(every="200")))
+    noise = "<script>dispatchEvent(new ErrorEvent('error', {message: 'ResizeObserver loop limit'}))</script>"
+    tab.go(site.page("/", head=options(every="200") + noise))
     site.wait(lambda: len([1 for method, *_ in site.requests if method == "POST"]) == 2)
-    tab.run("(firstcause.error(new Error('next')), 1)")
-    site.item("err", msg="next")
+    # One body after another: that the next has come says that the refusal has arrived, and the one after tells of it.
+    for words in ("next", "last"):
+        tab.run(f"(firstcause.error(new Error('{words}')), 1)")
+        site.item("err", msg=words)
     first, again = [json.loads(body) for method, _, _, body in site.requests if method == "POST"][:2]
     assert [first[key] for key in ("id", "seq", "items")] == [again[key] for key in ("id", "seq", "items")]
     assert first["sent"] < again["sent"]
-    assert len(first["items"]) == sum(body.get("lost", {}).get("unsent", 0) for body in site.bodies)
+    assert {"noise": 1} == first["lost"]
+    assert (len(first["items"]), 1) == (lost(site, "unsent"), lost(site, "noise"))
+
+
+def lost(site: Site, reason: str) -> int:
+    """What the bodies that arrived count under a reason."""
+    return sum(body.get("lost", {}).get(reason, 0) for body in site.bodies)
 
 
 def test_a_rejected_body_does_not_go_again(site: Site, tab: Tab) -> None:
