@@ -106,7 +106,7 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(address, Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="receiver", daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def _take(self, kind: str, payload: dict[str, Any]) -> None:

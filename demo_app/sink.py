@@ -39,7 +39,7 @@ class Sink:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="sink", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sink", daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def _take(self, body: bytes) -> None:

@@ -75,7 +75,7 @@ def serve(handle: Callable[[str, bytes], str]) -> tuple[str, ThreadingHTTPServer
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}", server
 
 

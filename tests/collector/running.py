@@ -50,7 +50,7 @@ class Sink:
         self._grpc.start()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, name="sink", daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), name="sink", daemon=True).start()
         self.http = f"http://127.0.0.1:{self._http.server_port}"
 
     def _export(self, signal: str, reply: Any) -> Any:

@@ -85,7 +85,7 @@ class Collector:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-        threading.Thread(target=self._server.serve_forever, name="doctor-collector", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="doctor-collector", daemon=True).start()
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
