@@ -100,6 +100,8 @@ class Watch:
             PROCESS.install()
             self._thread = threading.Thread(target=self._run, name="firstcause-watch", daemon=True)
             self._thread.start()
+        # At once, not when the thread gets to run: until then every unit would wake it again.
+        self._asleep = False
         self._wake.set()
 
     def after_fork(self) -> None:

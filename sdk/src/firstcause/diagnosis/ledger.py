@@ -279,7 +279,8 @@ class Ledger:
         """End the unit: discard open frames, settle, and return nanoseconds per resource (sums to `wall`)."""
         with self._lock:
             self.ended = True
-            self.wall = wall = max(0, now - self.start)
+            wall = now - self.start
+            self.wall = wall = wall if wall > 0 else 0  # noqa: FURB136 - `max` costs ten times as much
             if self._record is not None:
                 self._settle_without_open(now)
             elif not self.accounts:

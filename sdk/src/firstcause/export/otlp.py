@@ -229,8 +229,15 @@ def _span(span: SpanLike) -> bytes:
         _ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW64, b"\x12\x08", span.span_id),
         _names.get(name) or _name_field(name),
         _span_times(b"\x39", span.start_ns or 0, b"\x41", span.end_ns or 0),
-        _attributes(span),
     ]
+    shared = getattr(span, "shared", None)
+    if shared is None:
+        parts.append(encode_attributes(span.attributes))
+    else:
+        # Those are encoded already; its ledger's are made here.
+        parts += (shared.encoded, encode_attributes(span.own))  # type: ignore[attr-defined]
+        for resource, ns in span.spent.items():  # type: ignore[attr-defined]
+            parts += (_ledger_heads.get(resource) or _ledger_head(resource), _double(ns // 1000 / 1e6))
     if span.parent_span_id:
         parts.append(b"\x22\x08" + span.parent_span_id.to_bytes(8, "big"))
     if span.trace_state:
@@ -248,18 +255,6 @@ def _span(span: SpanLike) -> bytes:
     if span.status_message:
         parts.append(_status(span))
     return sized(b"".join(parts))
-
-
-def _attributes(span: SpanLike) -> bytes:
-    """A span that shares attributes with others has those encoded already; its ledger's are made here."""
-    shared = getattr(span, "shared", None)
-    if shared is None:
-        return encode_attributes(span.attributes)
-    parts = [shared.encoded, encode_attributes(span.own)]  # type: ignore[attr-defined]
-    for resource, ns in span.spent.items():  # type: ignore[attr-defined]
-        parts.append(_ledger_heads.get(resource) or _ledger_head(resource))
-        parts.append(_double(ns // 1000 / 1e6))
-    return b"".join(parts)
 
 
 def _ledger_head(resource: str) -> bytes:

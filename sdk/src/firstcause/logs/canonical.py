@@ -45,8 +45,8 @@ class Canonical:
         if report.top is not None or report.error_type:
             return None
         key = (
-            report.kind, report.method, report.route, report.status, report.outcome, bool(report.session_id),
-            bool(report.user_hash), *report.shares,
+            report.kind, report.method, report.route, report.status, report.outcome, not report.session_id,
+            not report.user_hash, *report.shares,
         )  # fmt: skip
         form = self._forms.get(key)
         if form is None:

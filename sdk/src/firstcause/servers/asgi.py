@@ -31,6 +31,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_READ = frozenset((b"content-length", b"content-type", b"x-request-id"))
 PLAIN = Clock()
 """Stands in until a middleware knows its loop."""
 
@@ -194,18 +195,22 @@ class _Call:
                 note_failure(unit, error)
         # A copy: the list is the response's own, which would gather our headers each time it is sent.
         headers = [*message.get("headers", ())]
-        names = dict(headers)
-        if not b"".join(names).islower():  # as the specification wants them, and not everybody writes them
-            names = {name.lower(): value for name, value in headers}
-        if b"x-request-id" in names:
-            headers = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
-        unit.has_length = b"content-length" in names
+        kind = b""
+        for written, value in headers:
+            # Lower-case as the specification wants them, and not everybody writes them.
+            name = written if written in _READ else written.lower()
+            if name == b"content-length":
+                unit.has_length = True
+            elif name == b"content-type":
+                kind = value
+            elif name == b"x-request-id":
+                headers = [pair for pair in headers if pair[0].lower() != name]
         headers.append((b"x-request-id", unit.request_id.encode("latin-1")))
         if unit.mark_verified:
             answer = self.recorder.answer(unit, self.status)
             if answer:
                 headers.append((b"server-timing", answer.encode("latin-1")))
-        elif names.get(b"content-type", b"").startswith(b"text/html"):
+        elif kind.startswith(b"text/html"):
             mark = self.recorder.page(unit, (self.scope.get("client") or LOOPBACK)[0] in LOOPBACK)
             if mark:
                 headers.append((b"server-timing", mark.encode("latin-1")))

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from .._guard import count
 from ..conventions import HTTP_METHODS
 from ..logs.redaction import redact_url
-from ..trace.context import new_request_id, parse_baggage, parse_traceparent, valid_request_id
+from ..trace.context import hexadecimal, new_request_id, parse_baggage, parse_traceparent, valid_request_id
 from ..trace.span import Common
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def adopt(
     given = headers.get(b"x-request-id")
     named = "" if given is None else valid_request_id(given)
     # A trace of our own making is as good an id as another, and finds the trace.
-    unit.request_id = named or (f"{unit.span.trace_id:032x}" if remote is None else new_request_id())
+    unit.request_id = named or (hexadecimal(unit.span.trace_id) if remote is None else new_request_id())
     bag = headers.get(b"baggage")
     return None if bag is None else _baggage(unit, bag.decode("latin-1"))
 

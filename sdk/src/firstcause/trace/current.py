@@ -36,7 +36,7 @@ def activate(span: Span, more: Mapping[str, Any] | None = None) -> Token[Context
     known = _current()
     if more:
         return _attach(Context({**known, **more, _SPAN_KEY: span}))
-    return _attach(Context({**known, _SPAN_KEY: span}))
+    return _attach(Context({**known, _SPAN_KEY: span} if known else {_SPAN_KEY: span}))
 
 
 def deactivate(token: Token[Context]) -> None:
