@@ -74,7 +74,8 @@ class Unit(UnitReport):
     cpu_start = 0
 
     def __init__(self, recorder: Any, kind: str, method: str, path: str, clock: Clock, start: int) -> None:
-        self.recorder, self.kind, self.method, self.path = recorder, kind, method, path
+        self.recorder, self.kind = recorder, kind
+        self.method, self.path = method, path
         self.ledger = Ledger(clock, start, self)
 
     def route_now(self) -> str:

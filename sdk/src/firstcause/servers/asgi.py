@@ -102,7 +102,8 @@ class _Call:
     def __init__(
         self, around: Middleware, recorder: Recorder, scope: Scope, receive: Receive, send: Send, clock: Clock
     ) -> None:
-        self.recorder, self.scope, self._receive, self._send = recorder, scope, receive, send
+        self.recorder, self.scope = recorder, scope
+        self._receive, self._send = receive, send
         self._routes, self._root = around.routes, scope.get("root_path", "")
         headers = header_map(scope["headers"])
         given = scope.get("method", "WS")

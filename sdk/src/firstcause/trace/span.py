@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import traceback
 from collections.abc import Mapping
 from time import time_ns
@@ -40,16 +38,6 @@ JOINED = 1024
 """Joined attributes kept, some 2 kB each: hosts times routes times statuses. When full they are forgotten."""
 _MESSAGE = 1024
 _STACK = 16_000
-# One for all spans: it is held for a moment, and one each would be one more object for the collector to visit.
-_lock = threading.Lock()
-
-
-def _fresh_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_fresh_lock)
 
 
 class Span(api.Span):
@@ -65,7 +53,7 @@ class Span(api.Span):
     events: list[Event] | tuple[Event, ...] = ()
     links: list[Linked] | tuple[Linked, ...] = ()
     status_code = dropped_attributes = dropped_events = dropped_links = 0
-    parent_remote = cancelled = _over = False
+    parent_remote = cancelled = False
     frame: Frame | None = None
     opened: Frame | None = None
     kept: Kept | None = None
@@ -86,9 +74,11 @@ class Span(api.Span):
         attributes: dict[str, Any],
         scope: Scope,
     ) -> None:
-        self.provider, self.name, self.kind, self.scope = provider, name, kind, scope
+        # Three at once at most: more of them make a tuple first.
+        self.provider, self.name, self.kind = provider, name, kind
         self.trace_id, self.span_id, self.parent_span_id = trace_id, span_id, parent_span_id
         self.flags, self.start_ns, self.attributes = flags, start_ns, attributes
+        self.scope, self._running = scope, True
         self.recording = flags & 1 == 1
 
     # -- the OpenTelemetry API ----------------------------------------------------------------
@@ -227,10 +217,11 @@ class Span(api.Span):
             at = time_ns()
         else:
             at = end_time if type(end_time) is int and end_time > 0 else nanoseconds(end_time)
-        with _lock:
-            if self._over:
-                return
-            self._over = True
+        try:
+            # One step, whoever else ends it in another thread, and half the price of a lock.
+            del self._running
+        except AttributeError:
+            return
         provider = self.provider
         if self.recording and provider.processors:
             provider.ending(self)
