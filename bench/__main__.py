@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 PARTS = (
-    "overhead", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports", "rum", "stack",
+    "overhead", "instructions", "clients", "verdicts", "alerts", "percentiles", "scrape", "hostile", "soak", "imports",
+    "rum", "stack",
 )  # fmt: skip
 
 
