@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from time import perf_counter_ns
 
 from firstcause._watch import LoopWatch, Watch
@@ -53,3 +54,13 @@ def test_a_closed_loop_is_left_alone() -> None:
     loop.close()
     watched.ask(perf_counter_ns())
     assert 0 == watched.clock.asked
+
+
+def test_a_thread_that_is_on_its_way_is_not_woken_again() -> None:
+    """A busy interpreter lets it run late: the units that begin meanwhile are not each to ring for it."""
+    watch, rung = Watch(), list[None]()
+    watch._thread = threading.Thread()
+    watch._wake.set = lambda: rung.append(None)  # type: ignore[method-assign]
+    for unit in range(3):
+        watch.enter(unit)
+    assert 1 == len(rung)

@@ -282,6 +282,18 @@ def test_ids_that_a_generator_fails_to_give_are_ours() -> None:
     assert span.get_span_context().is_valid
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 1 << 64, "seven"])
+def test_ids_that_are_none_are_ours(wrong: Any) -> None:
+    """So are those that a generator makes too long, negative, zero or of something else."""
+
+    class Wrong(RandomIdGenerator):
+        def generate_span_id(self) -> int:
+            return wrong  # type: ignore[no-any-return]
+
+    span = Collected(id_generator=Wrong()).tracer.start_span("x")
+    assert 0 < span.span_id < 1 << 64
+
+
 def test_ids_differ_in_a_forked_child() -> None:
     """A forked worker does not repeat the ids of its parent, and its spans still end."""
     made = Collected()

@@ -10,7 +10,7 @@ from opentelemetry import trace as api
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
-from .._guard import guard, report
+from .._guard import count, guard, report
 from ..diagnosis.ledger import FRAME, Frame, close_frame
 from ..export.otlp import Scope
 from ..mesh.marks import KEY
@@ -62,8 +62,8 @@ class TracerProvider(api.TracerProvider):
         self.new_trace_id: Callable[[], int] = new_trace_id
         self._random = RANDOM
         if id_generator is not None:
-            self.new_span_id = _sure(id_generator.generate_span_id, new_span_id)
-            self.new_trace_id = _sure(id_generator.generate_trace_id, new_trace_id)
+            self.new_span_id = _sure(id_generator.generate_span_id, new_span_id, 64)
+            self.new_trace_id = _sure(id_generator.generate_trace_id, new_trace_id, 128)
             self._random = RANDOM if getattr(id_generator, "is_trace_id_random", bool)() else 0
         self._resource: Any = None
 
@@ -291,12 +291,15 @@ class TracerProvider(api.TracerProvider):
         root.kept.export(self._export)
 
 
-def _sure(given: Callable[[], int], own: Callable[[], int]) -> Callable[[], int]:
-    """The host's generator of ids, and ours for those that it fails to give."""
+def _sure(given: Callable[[], int], own: Callable[[], int], bits: int) -> Callable[[], int]:
+    """The host's generator of ids, and ours for those that it fails to give or that are none."""
 
     def new() -> int:
         with guard("provider.ids"):
-            return given()
+            made = int(given())
+            if 0 < made < 1 << bits:
+                return made
+            count("firstcause.self.errors", place="provider.ids")
         return own()
 
     return new
