@@ -234,7 +234,7 @@ def _span(span: SpanLike) -> bytes:
     if shared is None:
         parts.append(encode_attributes(span.attributes))
     else:
-        # Those are encoded already; its ledger's are made here.
+        # What it has in common with others is encoded already; its ledger's attributes are made here.
         parts += (shared.encoded, encode_attributes(span.own))  # type: ignore[attr-defined]
         for resource, ns in span.spent.items():  # type: ignore[attr-defined]
             parts += (_ledger_heads.get(resource) or _ledger_head(resource), _double(ns // 1000 / 1e6))

@@ -28,16 +28,15 @@ _ids = Struct(">7sQQ2sQ").pack
 class Form:
     """Units alike in route, status and outcome, in what they spent time on, and in who is known to have asked."""
 
-    __slots__ = ("_begin", "_gauges", "_head", "_ids", "_more", "_said", "_shares", "_spent", "_tail")
+    __slots__ = ("_begin", "_between", "_gauges", "_head", "_ids", "_more", "_shares", "_spent", "_tail")
 
     def __init__(self, service: str, number: int, severity: str, facts: Mapping[str, Any], like: UnitReport) -> None:
         event = EVENTS[like.kind]
         self._ids = [name for name in facts if name in _TEXTS]
-        between = _text(service, severity.lower(), event, facts, like).split(_GAP)
+        *between, end = _text(service, severity.lower(), event, facts, like).split(_GAP)
         more = self._ids[1:]  # beside the request's
-        self._said = (*between[:8], between[-1])
-        self._more = list(zip(between[8:-1], more))  # noqa: B905
-        self._spent = between[8 + len(more) : -1]
+        ids, self._spent = between[8 : 8 + len(more)], between[8 + len(more) :]
+        self._between, self._more = (*between[:8], end), list(zip(ids, more, strict=True))
         said = [b"\x32" + pair(name, value) for name, value in facts.items() if name not in CHANGING]
         head = counter_field(b"\x10", number) + text_field(b"\x1a", severity)
         self._head = head + b"\x2a" + sized(text_field(b"\x0a", event)) + b"".join(said) + _WALL
@@ -56,7 +55,7 @@ class Form:
         for gap, ns in zip(self._spent, unit.shares.values()):  # noqa: B905 - asking costs as much as the loop
             us = ns // 1000
             rest = f"{rest}{gap}{us // 1000}.{_THREE[us % 1000]}"
-        ts, trace, span, duration, used, memory, flight, request, end = self._said
+        ts, trace, span, duration, used, memory, flight, request, end = self._between
         return (
             f"{ts}{at // 1_000_000}.{_THREE[micro // 1000]}{_THREE[micro % 1000]}{trace}{ids[:32]}{span}{ids[32:]}"
             f"{duration}{wall // 1000}.{_THREE[wall % 1000]}{used}{cpu // 1000}.{_THREE[cpu % 1000]}"

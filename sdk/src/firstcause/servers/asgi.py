@@ -32,6 +32,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READ = frozenset((b"content-length", b"content-type", b"x-request-id"))
+"""What is looked at of an answer's headers."""
 PLAIN = Clock()
 """Stands in until a middleware knows its loop."""
 
